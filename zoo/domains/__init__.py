@@ -1,0 +1,1 @@
+"""Second floor: one folder = one domain."""

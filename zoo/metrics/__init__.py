@@ -1,0 +1,1 @@
+"""Ground floor: torchmetrics.Metric subclasses that torchmetrics itself lacks."""
