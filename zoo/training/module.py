@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -34,6 +35,8 @@ class ZooModule(pl.LightningModule):
     """Base of every method. A domain sets ``self.network`` and writes the methods of the first block.
 
     Attributes:
+        domain: Folder of the domain under ``zoo/domains``.
+        suffixes: Endings of the files that :meth:`predict_file` takes, e.g. ``(".npy",)``.
         network: The pure ``nn.Module``; takes tensors, returns a named output.
         class_names: Names of the classes, taken from the data or the checkpoint.
         card: What the checkpoint says of itself (recipe, version, metrics); empty before training.
@@ -47,6 +50,7 @@ class ZooModule(pl.LightningModule):
     """
 
     domain: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]] = ()
     network: nn.Module
 
     def __init__(self, monitor: str, mode: Literal["min", "max"], groups: list[ParameterGroup] | None = None) -> None:
@@ -108,6 +112,14 @@ class ZooModule(pl.LightningModule):
         """Draws an evaluation batch and the network's output for it; None where a method has no picture."""
         return None
 
+    def set_classes(self, names: list[str]) -> None:
+        """Takes the class names of the data; a domain with a head per class checks their number.
+
+        Raises:
+            InputError: The network has another number of classes.
+        """
+        self.class_names = list(names)
+
     @property
     def preprocess(self) -> dict[str, Any]:
         """What must happen to a user's input before the network, as plain values; stands in every checkpoint."""
@@ -117,8 +129,6 @@ class ZooModule(pl.LightningModule):
     def protocol(self) -> str:
         """Name of the evaluation protocol in force."""
         return "default"
-
-    suffixes: ClassVar[tuple[str, ...]] = ()
 
     # -- steps
 
@@ -166,8 +176,13 @@ class ZooModule(pl.LightningModule):
         self._finish("val")
 
     def on_test_epoch_end(self) -> None:
-        """Keeps the test metrics in :attr:`results`."""
+        """Keeps the test metrics in :attr:`results`, and the rows of all processes in the order of the data."""
         self.results = self._finish("test")
+        if self.rows is not None and self.trainer.world_size > 1:
+            shares: list[list[Row]] = [[] for _ in range(self.trainer.world_size)]
+            torch.distributed.all_gather_object(shares, self.rows)
+            # process r has the items r, r + world_size, ... (see EvaluationOrder)
+            self.rows = [row for turn in zip_longest(*shares) for row in turn if row is not None]
 
     def _start(self, stage: str) -> None:
         collection: Any = self.build_metrics()

@@ -104,6 +104,11 @@ class EpochOrder(Sampler[list[Key]]):
             batches.pop()
         return batches
 
+    @property
+    def sampler(self) -> EpochOrder:
+        """Itself: Lightning calls ``set_epoch`` on the ``sampler`` of a batch sampler only."""
+        return self
+
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch; a later epoch starts at its first batch."""
         if epoch != self.epoch:

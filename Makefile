@@ -1,0 +1,51 @@
+# make demo | make test | make check: each sets up the environment first, if need be
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format evidence evidence-ltr evidence-kill clean
+
+help:
+	@echo "make setup     the environment in $(VENV), with everything that development needs"
+	@echo "make demo      train, evaluate and predict on made-up data, in under a minute after the setup"
+	@echo "make test      the tests"
+	@echo "make check     ruff, mypy, import-linter, and every recipe"
+	@echo "make format    ruff format and ruff --fix"
+	@echo "make evidence  the long runs on real data behind the figures in the cards"
+
+# made again only when pyproject.toml changed
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rankzoo needs Python 3.11 or later: make PYTHON=python3.12")'
+	@echo "setting up $(VENV) (a few minutes, mostly PyTorch)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+setup: $(VENV)/.ready
+
+demo: setup
+	@$(BIN)/zoo train anomaly/demo --name demo --overwrite
+	@$(BIN)/zoo eval runs/demo
+	@$(BIN)/zoo data make ucf_crime --out runs/demo/sample --overwrite
+	@$(BIN)/zoo predict runs/demo runs/demo/sample/features/Testing --out runs/demo/predictions
+	@echo "next: zoo list recipes; zoo show anomaly/demo; zoo train anomaly/demo --model.variant paper"
+
+test: setup
+	@$(BIN)/python -m pytest
+
+check: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/zoo check recipes/*/*.yaml
+
+format: setup
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+evidence: evidence-ltr evidence-kill
+
+clean:
+	rm -rf $(VENV)

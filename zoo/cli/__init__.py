@@ -1,0 +1,137 @@
+"""The command line: ``zoo VERB ...``. Verbs are imported when they run, so that help and lists answer at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from zoo._version import __version__
+from zoo.errors import InputError, ZooError
+
+if TYPE_CHECKING:
+    from zoo.cli.arguments import Parser
+
+ALL = ("seed_everything", "trainer", "model", "data", "optimizer", "lr_scheduler")
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One row of the verb table.
+
+    Attributes:
+        help: One line.
+        alias: A second name.
+        overrides: Top-level recipe keys that the verb takes as ``--key.sub value``; ``args.overrides`` holds them.
+    """
+
+    help: str
+    alias: str | None = None
+    overrides: tuple[str, ...] = ()
+
+
+VERBS = {
+    "train": Verb("train a model by a recipe", "fit", ALL),
+    "eval": Verb("evaluate a checkpoint", "test", ALL),
+    "predict": Verb("predict on files of your own", None, ALL),
+    "list": Verb("list recipes, models, losses, metrics and data sets"),
+    "show": Verb("show a recipe, or what a checkpoint says of itself"),
+    "check": Verb("name every mistake of recipes, by file and line", None, ALL),
+    "data": Verb("list, show, make or verify data sets", None, ("data",)),
+    "convert": Verb("turn a released checkpoint of the authors into one of this zoo"),
+}
+"""The verbs; ``zoo/cli/<name>.py`` holds each, with ``HELP``, ``EXAMPLES``, ``arguments(parser)``, ``run(args)``."""
+
+EXAMPLES = ("zoo train anomaly/demo", "zoo eval runs/anomaly/demo")
+
+OVERRIDES_HELP = "any recipe key can be overridden: --model.margin 0.5, --trainer.callbacks+=EarlyStopping"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb.
+
+    Args:
+        argv: The command line without the program's name; None for the process's own, which is never changed.
+
+    Returns:
+        The exit code: 0, 1 (failed while running) or 2 (the user's input is wrong).
+    """
+    from zoo.cli.arguments import take_flag
+
+    tokens, debug = take_flag(sys.argv[1:] if argv is None else argv, "--debug")
+    try:
+        code = _run(tokens, debug)
+        sys.stdout.flush()  # a closed pipe shows here rather than when Python ends
+    except (Exception, KeyboardInterrupt) as error:
+        from zoo.cli.failures import report
+
+        return report(error, debug)
+    return code
+
+
+def _run(tokens: list[str], debug: bool) -> int:
+    """Finds the verb, parses its command line and runs it."""
+    from zoo.cli.arguments import HELP_FLAGS, before_separator, check_options, did_you_mean, split_overrides
+
+    if not tokens or tokens[0] in HELP_FLAGS:
+        print(_help())
+        return 0
+    if tokens[0] in ("-V", "--version"):
+        print(f"zoo {__version__}")
+        return 0
+    name = {verb.alias: key for key, verb in VERBS.items() if verb.alias}.get(tokens[0], tokens[0])
+    if name not in VERBS:
+        if name.startswith("-"):
+            raise InputError(f"the verb comes first: zoo VERB ... {name}{did_you_mean(name, ('--help', '--version'))}")
+        names = [key for verb, row in VERBS.items() for key in (verb, row.alias) if key]
+        raise InputError(f"unknown verb {name!r}{did_you_mean(name, names)} (zoo --help lists the verbs)")
+    verb, module, rest = VERBS[name], import_module(f"zoo.cli.{name}"), tokens[1:]
+    parser = _parser(name, module)
+    if any(token in HELP_FLAGS for token in rest[: before_separator(rest)]):
+        print(parser.format_help(), end="")
+        return 0
+    overrides: list[tuple[str, str]] = []
+    if verb.overrides:
+        rest, overrides = split_overrides(rest, parser.options, verb.overrides)
+    check_options(rest, parser, verb.overrides)
+    args = parser.read(rest)
+    args.debug, args.overrides = debug, overrides
+    return int(module.run(args))
+
+
+def _parser(name: str, module: Any) -> Parser:
+    from zoo.cli.arguments import Parser
+
+    verb = VERBS[name]
+    alias = f" (also: zoo {verb.alias})" if verb.alias else ""
+    notes = [f"{OVERRIDES_HELP}\n"] if verb.overrides == ALL else []
+    epilog = "\n".join([*notes, "examples:", *(f"  {line}" for line in module.EXAMPLES)])
+    parser = Parser(name, f"{module.HELP}{alias}", epilog)
+    module.arguments(parser)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _help() -> str:
+    """The help of ``zoo`` itself, from the table alone."""
+    rows = [(f"{name}, {verb.alias}" if verb.alias else name, verb.help) for name, verb in VERBS.items()]
+    lines = [
+        "usage: zoo VERB ...",
+        "",
+        "A PyTorch Lightning model zoo whose domains share one ranking-loss core.",
+        "",
+        "verbs:",
+        *(f"  {names:<12}{text}" for names, text in rows),
+        "",
+        "options:",
+        f"  {'-h, --help':<12}show this help; zoo VERB --help shows a verb's",
+        f"  {'--version':<12}show the version",
+        f"  {'--debug':<12}show the traceback of an error (any verb)",
+        "",
+        "examples:",
+        *(f"  {line}" for line in EXAMPLES),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,66 @@
+"""What a user sees of an error: a few plain lines on stderr and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+
+from zoo.errors import ZooError
+
+FAILED = 1
+
+
+def report(error: BaseException, debug: bool) -> int:
+    """Prints an error and gives the exit code that belongs to it.
+
+    Args:
+        error: What stopped the verb.
+        debug: Whether to print the traceback too.
+
+    Returns:
+        The error's own exit code (2 for wrong input), or 1.
+    """
+    if isinstance(error, BrokenPipeError) and _stdout_closed():
+        return FAILED  # the reader (head, less) has seen enough: nothing to say
+    if debug:
+        traceback.print_exception(error)
+    for line in lines(error):
+        print(line, file=sys.stderr)
+    return error.exit_code if isinstance(error, ZooError) else FAILED
+
+
+def lines(error: BaseException) -> list[str]:
+    """The lines that tell an error.
+
+    Mistakes of a recipe (an error with ``mistakes``) stand as ``file:line: what``, as compilers write them and editors
+    read them; everything else starts with ``error:``.
+    """
+    if isinstance(error, ZooError):
+        mistakes = getattr(error, "mistakes", None)
+        return [str(mistake) for mistake in mistakes] if mistakes else f"error: {error}".splitlines()
+    return [f"error: {_other(error)}"]
+
+
+def _other(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename is not None else ""
+        hint = "; free some space and run again" if error.errno == errno.ENOSPC else ""
+        return f"{place}{error.strerror.lower()}{hint}"
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}{': ' if text else ''}{text} (run with --debug for the traceback)"
+
+
+def _stdout_closed() -> bool:
+    """Whether nobody reads stdout any more; then it is pointed elsewhere, so that Python's last flush is quiet."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False

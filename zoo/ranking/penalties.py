@@ -1,0 +1,53 @@
+"""What a pair costs: functions of the score difference `d` = score of the item that belongs above - the other's.
+
+Penalties are small frozen objects rather than closures, so that an engine can see which one it was given and use
+its closed form.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+Penalty = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class HingePenalty:
+    """`max(0, margin - d)`."""
+
+    margin: float = 1.0
+
+    def __call__(self, difference: Tensor) -> Tensor:
+        """Cost of each difference, same shape."""
+        return F.relu(self.margin - difference)
+
+
+@dataclass(frozen=True)
+class SquaredHingePenalty:
+    """`max(0, margin - d)^2`."""
+
+    margin: float = 1.0
+
+    def __call__(self, difference: Tensor) -> Tensor:
+        """Cost of each difference, same shape."""
+        return F.relu(self.margin - difference).square()
+
+
+@dataclass(frozen=True)
+class LogisticPenalty:
+    """`log(1 + exp(-d))`, natural logarithm."""
+
+    def __call__(self, difference: Tensor) -> Tensor:
+        """Cost of each difference, same shape."""
+        return -F.logsigmoid(difference)
+
+
+@dataclass(frozen=True)
+class SigmoidPenalty:
+    """`1 / (1 + exp(d))`: a soft count of wrong pairs."""
+
+    def __call__(self, difference: Tensor) -> Tensor:
+        """Cost of each difference, same shape."""
+        return (-difference).sigmoid()

@@ -1,0 +1,207 @@
+"""What may stand at a place of a recipe, as far as source code tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from zoo.recipe.modules import Outside
+from zoo.recipe.nodes import Scalar
+from zoo.recipe.signatures import Parameter
+from zoo.recipe.symbols import Class
+
+Word = Literal["int", "float", "bool", "str", "null", "path"]
+
+
+@dataclass(frozen=True)
+class Anything:
+    """No statement; ``known`` where the annotation says so (``Any``), else it could not be read."""
+
+    known: bool = False
+
+
+@dataclass(frozen=True)
+class Simple:
+    """A scalar of one type."""
+
+    word: Word
+
+
+@dataclass(frozen=True)
+class Limited:
+    """A number or text with a condition (``jsonargparse.typing``), described in words."""
+
+    word: Word
+    words: str
+    test: Callable[[Scalar], bool] = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of some scalars."""
+
+    values: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True)
+class Many:
+    """A list (or tuple, set, sequence) of equal items."""
+
+    item: Kind
+
+
+@dataclass(frozen=True)
+class Row:
+    """A tuple with one kind for each item."""
+
+    items: tuple[Kind, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A mapping with free keys."""
+
+    key: Kind
+    value: Kind
+
+
+@dataclass(frozen=True)
+class Field:
+    """One key of a :class:`Record`."""
+
+    kind: Kind
+    required: bool
+    parameter: Parameter | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """A mapping with fixed keys: a TypedDict, a dataclass, or the recipe itself.
+
+    Attributes:
+        name: What messages call it.
+        fields: Its keys.
+        cls: The class that defines it, None for the recipe.
+        built: Whether it is a dataclass, which may also be written with ``class_path``.
+    """
+
+    name: str
+    fields: dict[str, Field] = field(compare=False)
+    cls: Class | None = None
+    built: bool = False
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The constructor arguments of one class, written without ``class_path`` (the trainer section).
+
+    Attributes:
+        cls: The class; None where it cannot be found.
+        name: What messages call it.
+        owned: Arguments that a recipe must not write, with the reason.
+    """
+
+    cls: Class | None
+    name: str
+    owned: dict[str, str] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """An object: ``class_path`` and ``init_args`` of a subclass of ``base``.
+
+    Attributes:
+        base: What its class must descend from; None where that cannot be found.
+        name: What messages call the base.
+        given: Arguments that are passed while running, never by a recipe.
+    """
+
+    base: Class | Outside | None
+    name: str
+    given: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Name:
+    """The import path of a function, class or module, as text; or an object that can be called."""
+
+    what: str
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Any of several kinds."""
+
+    options: tuple[Kind, ...]
+
+
+Kind = Anything | Simple | Limited | Choice | Many | Row | Table | Record | Arguments | Slot | Name | OneOf
+
+
+def options(kind: Kind) -> tuple[Kind, ...]:
+    """The alternatives of a kind; itself where there is one."""
+    return kind.options if isinstance(kind, OneOf) else (kind,)
+
+
+def either(kinds: list[Kind]) -> Kind:
+    """One of several kinds, nested alternatives laid flat, each once."""
+    flat = list(dict.fromkeys(option for kind in kinds for option in options(kind)))
+    return flat[0] if len(flat) == 1 else OneOf(tuple(flat))
+
+
+def is_plain(kind: Kind) -> bool:
+    """Whether no text of this kind can ever lead to an import."""
+    if isinstance(kind, OneOf):
+        return all(is_plain(option) for option in kind.options)
+    if isinstance(kind, Many):
+        return is_plain(kind.item)
+    if isinstance(kind, Row):
+        return all(is_plain(item) for item in kind.items)
+    if isinstance(kind, Table):
+        return is_plain(kind.key) and is_plain(kind.value)
+    return isinstance(kind, Simple | Limited | Choice)
+
+
+def describe(kind: Kind) -> str:
+    """A kind in a few words: ``float``, ``int or null``, ``'a' or 'b'``, ``list of float``."""
+    if isinstance(kind, Simple):
+        return kind.word
+    if isinstance(kind, Limited):
+        return kind.words
+    if isinstance(kind, Choice):
+        return _or([shown(value) for value in kind.values])
+    if isinstance(kind, Many):
+        return "list" if isinstance(kind.item, Anything) else f"list of {describe(kind.item)}"
+    if isinstance(kind, Row):
+        return f"list of {len(kind.items)} ({', '.join(describe(item) for item in kind.items)})"
+    if isinstance(kind, Table):
+        if isinstance(kind.value, Anything):
+            return "mapping"
+        return f"mapping of {describe(kind.key)} to {describe(kind.value)}"
+    if isinstance(kind, Record):
+        return f"mapping with {', '.join(kind.fields)}"
+    if isinstance(kind, Arguments):
+        return f"mapping of {kind.name}'s arguments"
+    if isinstance(kind, Slot):
+        return f"class_path of a {kind.name}"
+    if isinstance(kind, Name):
+        return kind.what
+    if isinstance(kind, OneOf):
+        return _or([describe(option) for option in kind.options])
+    return "anything"
+
+
+def _or(words: list[str]) -> str:
+    words = list(dict.fromkeys(words))
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def shown(value: Scalar) -> str:
+    """A scalar as a recipe writes it, text in quotes."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:76]}...{text[-1]}"

@@ -1,0 +1,110 @@
+"""Trains a module on data into a run folder: the Trainer with the house's checkpoints, journal and progress."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from zoo.errors import InputError, ZooError
+from zoo.training.checkpoints import LAST, AtomicCheckpointIO, Checkpoints, Reseed, remove_leftovers
+from zoo.training.data import ZooData
+from zoo.training.journal import Journal
+from zoo.training.module import NonFiniteLoss, ZooModule
+from zoo.training.pictures import Pictures
+from zoo.training.progress import Bar, Lines
+
+
+def quiet() -> None:
+    """Keeps Lightning's advertisements and the hints that do not fit this house out of the output."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",
+        ".*ended before the epoch ended and your dataloader is not resumable.*",  # the order resumes, see EpochOrder
+        ".*smaller than the logging interval.*",
+        ".*treespec.*",
+        ".*in eval mode at the start of training.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*GPU available but not used.*",
+        ".*Starting from v1.9.0.*",
+        ".*`isinstance.treespec.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def build_trainer(arguments: dict[str, Any]) -> pl.Trainer:
+    """Lightning's Trainer, with what it refuses turned into one clear line.
+
+    Args:
+        arguments: Arguments of ``lightning.pytorch.Trainer``.
+
+    Raises:
+        InputError: The Trainer refuses an argument.
+    """
+    try:
+        return pl.Trainer(enable_model_summary=False, use_distributed_sampler=False, **arguments)
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise InputError(f"trainer: {' '.join(str(error).split())}") from error
+
+
+def fit(
+    module: ZooModule, data: ZooData, folder: Path, seed: int, arguments: dict[str, Any], resume: bool
+) -> Checkpoints:
+    """Trains into a folder.
+
+    Args:
+        module: With its optimizer set.
+        data: Checked data.
+        folder: Folder of the run; ``best.ckpt``, ``last.ckpt``, ``metrics.csv``, TensorBoard events and ``pictures/``.
+        seed: Seed of everything that happens after the construction of the module.
+        arguments: The recipe's arguments of ``lightning.pytorch.Trainer``, callbacks instantiated.
+        resume: Go on from ``last.ckpt`` where there is one.
+
+    Returns:
+        The checkpoint writer, which knows the best value.
+
+    Raises:
+        NonFiniteLoss: A loss term is NaN or infinite; the last good checkpoint is kept and named.
+        Interrupted: Ctrl-C or SIGTERM; the state is saved.
+    """
+    last = folder / LAST
+    resume = resume and last.exists()
+    step = torch.load(last, weights_only=True, mmap=True)["global_step"] if resume else 0
+    journal, checkpoints = Journal(folder / "metrics.csv"), Checkpoints(folder)
+    progress = Bar(journal, checkpoints) if sys.stdout.isatty() else Lines(journal, checkpoints)
+    own = [Reseed(seed), journal, Pictures(folder / "pictures"), progress, checkpoints]
+    trainer = build_trainer(
+        {
+            "num_sanity_val_steps": 0,
+            **arguments,
+            "callbacks": [*own, *arguments.get("callbacks", [])],
+            "plugins": [AtomicCheckpointIO(), *arguments.get("plugins", [])],
+            "logger": TensorBoardLogger(folder, name="", version="", purge_step=step if resume else None),
+            "enable_progress_bar": sys.stdout.isatty(),
+            "default_root_dir": folder,
+        }
+    )
+    if trainer.is_global_zero:
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=last if resume else None, weights_only=True)
+    except NonFiniteLoss as error:
+        kept = f"the last good checkpoint is {last}" if last.exists() else "there is no checkpoint yet"
+        raise NonFiniteLoss(f"{error}; {kept}") from error
+    except MisconfigurationException as error:
+        raise InputError(f"trainer: {' '.join(str(error).split())}") from error
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        first = " ".join(str(error).split())
+        raise ZooError(f"a data loader process died ({first}); --resume goes on from {last}") from error
+    return checkpoints

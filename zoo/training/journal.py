@@ -1,0 +1,169 @@
+"""``metrics.csv`` and TensorBoard: a row every ``log_every_n_steps`` and one per epoch; exact after resuming."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback
+
+Cells = dict[str, float]
+FIRST = ("epoch", "step", "time")
+
+
+def _column_order(column: str) -> tuple[int, str]:
+    return (FIRST.index(column), "") if column in FIRST else (3 + (not column.startswith("train/")), column)
+
+
+class Table:
+    """A csv file that only grows, but for rows after the checkpoint that a resumed training starts from.
+
+    Args:
+        file: Path of the csv file.
+        rows: Rows to keep from an earlier run; later ones are cut.
+    """
+
+    def __init__(self, file: Path, rows: int = 0) -> None:
+        self.file = file
+        self.columns: list[str] = []
+        self.lines: list[dict[str, str]] = []
+        if rows:
+            with file.open(newline="") as stream:
+                reader = csv.DictReader(stream)
+                self.lines = [row for row, _ in zip(reader, range(rows), strict=False)]
+                self.columns = list(reader.fieldnames or [])
+            if len(self.lines) < rows:
+                raise OSError(f"{file}: the checkpoint was written after {rows} rows, the file has {len(self.lines)}")
+        self._rewrite()
+
+    def add(self, cells: Cells) -> None:
+        """Appends a row; a column not seen before rewrites the file with the longer head."""
+        row = {name: repr(value) for name, value in cells.items()}
+        self.lines.append(row)
+        if set(row) <= set(self.columns):
+            with self.file.open("a", newline="") as stream:
+                stream.write(self._text([row]))
+                stream.flush()
+                os.fsync(stream.fileno())
+        else:
+            self._rewrite()
+
+    def _text(self, rows: list[dict[str, str]]) -> str:
+        text = io.StringIO()
+        csv.DictWriter(text, self.columns, restval="", lineterminator="\n").writerows(rows)
+        return text.getvalue()
+
+    def _rewrite(self) -> None:
+        names = {name for row in self.lines for name in row} | set(self.columns) | set(FIRST)
+        self.columns = sorted(names, key=_column_order)
+        working = self.file.with_name(f".{self.file.name}.{os.getpid()}.tmp")
+        with working.open("w", newline="") as stream:
+            stream.write(",".join(self.columns) + "\n" + self._text(self.lines))
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(working, self.file)
+
+
+class Journal(Callback):
+    """Writes the loss terms of steps, their means over each epoch, and the validation metrics.
+
+    Lightning's own running means start anew when a run resumes inside an epoch; these are part of the checkpoint.
+
+    Args:
+        file: The csv file, ``metrics.csv`` of the run.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.sums: Cells = {}
+        self.count = 0
+        self.rows = 0
+        self.validation: Cells = {}
+        self.latest: Cells = {}
+        self._table: Table | None = None
+        self._logged_step = 0
+        self._rate = 0.0
+        self._start = time.monotonic()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Opens the table, cut to the rows of the checkpoint."""
+        self._logged_step = trainer.global_step
+        if trainer.is_global_zero:
+            self._table = Table(self.file, self.rows)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Notes the learning rate that the step is made with."""
+        self._rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Adds the terms of the batch to the epoch's means, and writes a row where one is due."""
+        terms = self._values(trainer, outputs["terms"])
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.count += 1
+        self.latest = terms
+        step = trainer.global_step
+        if step != self._logged_step and step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self._write(trainer, step, {**terms, "train/lr": self._rate})
+        self._logged_step = step
+
+    @staticmethod
+    def _values(trainer: pl.Trainer, terms: dict[str, torch.Tensor]) -> Cells:
+        stacked = torch.stack([term.double() for term in terms.values()])
+        if trainer.world_size > 1:
+            stacked = trainer.strategy.reduce(stacked, reduce_op="mean")
+        values = dict(zip(terms, stacked.tolist(), strict=True))
+        return {"train/loss": sum(values.values()), **{f"train/{name}": value for name, value in values.items()}}
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keeps the validation metrics for the row of the epoch; of several validations each gets a row."""
+        if trainer.sanity_checking:
+            return
+        self._flush_validation(trainer)
+        values = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        self.validation = {"step": float(trainer.global_step), **values}
+
+    def _flush_validation(self, trainer: pl.Trainer) -> None:
+        if self.validation:
+            step = int(self.validation.pop("step"))
+            self._write(trainer, step, self.validation)
+            self.validation = {}
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Writes the row of the epoch: means of the loss terms, and the validation that ended with it."""
+        means = {name: total / max(1, self.count) for name, total in self.sums.items()}
+        if self.validation and int(self.validation["step"]) == trainer.global_step:
+            means.update({name: value for name, value in self.validation.items() if name != "step"})
+            self.validation = {}
+        self._flush_validation(trainer)
+        self._write(trainer, trainer.global_step, means)
+        self.latest = means
+        self.sums, self.count = {}, 0
+
+    def _write(self, trainer: pl.Trainer, step: int, cells: Cells) -> None:
+        self.rows += 1
+        if self._table is None:
+            return
+        seconds = round(time.monotonic() - self._start, 3)
+        self._table.add({"epoch": trainer.current_epoch, "step": step, "time": seconds, **cells})
+        for logger in trainer.loggers:
+            logger.log_metrics(cells, step=step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of the file depends on."""
+        return {"sums": dict(self.sums), "count": self.count, "rows": self.rows, "validation": dict(self.validation)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes back to the place of the checkpoint."""
+        self.sums, self.count = dict(state_dict["sums"]), state_dict["count"]
+        self.rows, self.validation = state_dict["rows"], dict(state_dict["validation"])
