@@ -9,9 +9,14 @@ if TYPE_CHECKING:
     from zoo.checkpoint import load
     from zoo.cli.eval import evaluate
     from zoo.cli.predict import predict
-    from zoo.cli.train import train
+    from zoo.cli.training import train
 
-_PLACES = {"load": "zoo.checkpoint", "train": "zoo.cli.train", "evaluate": "zoo.cli.eval", "predict": "zoo.cli.predict"}
+_PLACES = {
+    "load": "zoo.checkpoint",
+    "train": "zoo.cli.training",
+    "evaluate": "zoo.cli.eval",
+    "predict": "zoo.cli.predict",
+}
 
 __all__ = ["__version__", "evaluate", "load", "predict", "train"]
 

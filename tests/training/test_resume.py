@@ -147,7 +147,8 @@ def test_checkpoint_describes_itself(whole):
     assert {"zoo_recipe", "zoo_version", "zoo_classes", "zoo_preprocess", "zoo_metrics"} <= set(checkpoint)
     assert "val/error" in checkpoint["zoo_metrics"]
     assert list(checkpoint["state_dict"]) == [f"network.{i}.{kind}" for i in (0, 3) for kind in ("weight", "bias")]
-    assert not torch.equal(checkpoint["state_dict"]["network.0.bias"], checkpoint["current_model_state"]["network.0.bias"])
+    averaged, current = checkpoint["state_dict"], checkpoint["current_model_state"]
+    assert not torch.equal(averaged["network.0.bias"], current["network.0.bias"])
 
 
 def test_non_finite_loss_names_term_step_and_samples(tmp_path):

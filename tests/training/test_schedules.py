@@ -7,8 +7,10 @@ import torch
 
 from zoo.training import MultiStep, OneCycle, Polynomial, Span, WarmupCosine, WarmupSteps
 
+SPAN = Span(10, 100)
 
-def rates(make, steps, span=Span(10, 100), base=(1.0, 0.5)):
+
+def rates(make, steps, span=SPAN, base=(1.0, 0.5)):
     groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": lr} for lr in base]
     optimizer = torch.optim.SGD(groups, lr=1.0)
     schedule = make(optimizer, span)

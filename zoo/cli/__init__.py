@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import NamedTuple
 
 from zoo._version import __version__
-from zoo.errors import InputError, ZooError
+from zoo.cli.arguments import (
+    HELP_FLAGS,
+    ROOTS,
+    Parser,
+    before_separator,
+    check_options,
+    did_you_mean,
+    split_overrides,
+    take_flag,
+)
+from zoo.cli.failures import report
+from zoo.errors import InputError
 
-if TYPE_CHECKING:
-    from zoo.cli.arguments import Parser
 
-ALL = ("seed_everything", "trainer", "model", "data", "optimizer", "lr_scheduler")
-
-
-@dataclass(frozen=True)
-class Verb:
+class Verb(NamedTuple):
     """One row of the verb table.
 
     Attributes:
@@ -34,12 +38,12 @@ class Verb:
 
 
 VERBS = {
-    "train": Verb("train a model by a recipe", "fit", ALL),
-    "eval": Verb("evaluate a checkpoint", "test", ALL),
-    "predict": Verb("predict on files of your own", None, ALL),
+    "train": Verb("train a model by a recipe", "fit", ROOTS),
+    "eval": Verb("evaluate a checkpoint", "test", ROOTS),
+    "predict": Verb("predict on files of your own", None, ROOTS),
     "list": Verb("list recipes, models, losses, metrics and data sets"),
     "show": Verb("show a recipe, or what a checkpoint says of itself"),
-    "check": Verb("name every mistake of recipes, by file and line", None, ALL),
+    "check": Verb("name every mistake of recipes, by file and line", None, ROOTS),
     "data": Verb("list, show, make or verify data sets", None, ("data",)),
     "convert": Verb("turn a released checkpoint of the authors into one of this zoo"),
 }
@@ -59,23 +63,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 1 (failed while running) or 2 (the user's input is wrong).
     """
-    from zoo.cli.arguments import take_flag
-
     tokens, debug = take_flag(sys.argv[1:] if argv is None else argv, "--debug")
     try:
         code = _run(tokens, debug)
         sys.stdout.flush()  # a closed pipe shows here rather than when Python ends
     except (Exception, KeyboardInterrupt) as error:
-        from zoo.cli.failures import report
-
         return report(error, debug)
     return code
 
 
 def _run(tokens: list[str], debug: bool) -> int:
     """Finds the verb, parses its command line and runs it."""
-    from zoo.cli.arguments import HELP_FLAGS, before_separator, check_options, did_you_mean, split_overrides
-
     if not tokens or tokens[0] in HELP_FLAGS:
         print(_help())
         return 0
@@ -102,12 +100,10 @@ def _run(tokens: list[str], debug: bool) -> int:
     return int(module.run(args))
 
 
-def _parser(name: str, module: Any) -> Parser:
-    from zoo.cli.arguments import Parser
-
+def _parser(name: str, module: ModuleType) -> Parser:
     verb = VERBS[name]
     alias = f" (also: zoo {verb.alias})" if verb.alias else ""
-    notes = [f"{OVERRIDES_HELP}\n"] if verb.overrides == ALL else []
+    notes = [f"{OVERRIDES_HELP}\n"] if verb.overrides == ROOTS else []
     epilog = "\n".join([*notes, "examples:", *(f"  {line}" for line in module.EXAMPLES)])
     parser = Parser(name, f"{module.HELP}{alias}", epilog)
     module.arguments(parser)

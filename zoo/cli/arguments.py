@@ -50,7 +50,9 @@ class Parser(argparse.ArgumentParser):
         Raises:
             InputError: The command line is wrong; names the argument and, for options, the nearest right one.
         """
-        args, extra = self.parse_known_intermixed_args(list(argv))
+        # the intermixed way does not know "--"
+        parse = self.parse_known_args if "--" in argv else self.parse_known_intermixed_args
+        args, extra = parse(list(argv))
         if extra:
             self.error(f"unexpected argument {', '.join(map(repr, extra))}")
         return args

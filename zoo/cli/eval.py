@@ -134,11 +134,12 @@ def _evaluate(
     from zoo.training.fit import build_trainer, quiet
 
     quiet()
-    pairs = list(overrides.items()) if isinstance(overrides, Mapping) else list(overrides)
-    of_data = [pair for pair in pairs if pair[0].split(".")[0] == "data"]
-    carried = [pair for pair in pairs if other is None or pair not in of_data]
-    opened = open_target(target, trust=trust, overrides=carried)
-    recipe = opened.recipe if other is None else read(other, of_data)
+    if other is None:
+        opened = open_target(target, trust=trust, overrides=overrides)
+        recipe = opened.recipe
+    else:
+        opened = open_target(target, trust=trust, overrides=_part(overrides, data=False))
+        recipe = read(other, _part(overrides, data=True))
     pl.seed_everything(int(recipe.tree.get("seed_everything") or 0), workers=True, verbose=False)
     module, data = opened.module(), build_data(recipe)
     data.items("test")
@@ -167,6 +168,17 @@ def _evaluate(
         module.rows or [],
         trainer.is_global_zero,
     )
+
+
+def _part(overrides: Overrides, data: bool) -> Overrides:
+    """The overrides of the data, or the others."""
+
+    def fits(option: str) -> bool:
+        return (option.split(".")[0] == "data") == data
+
+    if isinstance(overrides, Mapping):
+        return {option: value for option, value in overrides.items() if fits(option)}
+    return [pair for pair in overrides if fits(pair[0])]
 
 
 def _match_classes(module: ZooModule, data: ZooData) -> None:

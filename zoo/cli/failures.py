@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import sys
 import traceback
 
@@ -35,11 +36,13 @@ def lines(error: BaseException) -> list[str]:
     """The lines that tell an error.
 
     Mistakes of a recipe (an error with ``mistakes``) stand as ``file:line: what``, as compilers write them and editors
-    read them; everything else starts with ``error:``.
+    read them; every other line starts with ``error:``, unless it is indented and so belongs to the one before.
     """
     if isinstance(error, ZooError):
         mistakes = getattr(error, "mistakes", None)
-        return [str(mistake) for mistake in mistakes] if mistakes else f"error: {error}".splitlines()
+        if mistakes:
+            return [str(mistake) for mistake in mistakes]
+        return [line if line[:1].isspace() else f"error: {line}" for line in str(error).splitlines()]
     return [f"error: {_other(error)}"]
 
 
@@ -59,8 +62,12 @@ def _other(error: BaseException) -> str:
 def _stdout_closed() -> bool:
     """Whether nobody reads stdout any more; then it is pointed elsewhere, so that Python's last flush is quiet."""
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+        stdout = sys.stdout.fileno()
+    except (AttributeError, OSError):  # none, or one that is no file
+        return False
+    poll = select.poll()
+    poll.register(stdout, 0)  # errors are reported without being asked for
+    if not poll.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout)
+    return True

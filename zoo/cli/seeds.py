@@ -36,7 +36,7 @@ def train_seeds(recipe: str, overrides: Any, name: str | None, text: str, option
         options: Further arguments of :func:`zoo.train`.
     """
     from zoo.cli.eval import evaluate
-    from zoo.cli.train import train
+    from zoo.cli.training import train
     from zoo.recipe import read
 
     seeds = parse_seeds(text)

@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import shutil
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import yaml
-
-from zoo.errors import InputError
-
-if TYPE_CHECKING:
-    from zoo.recipe import Recipe
 
 HELP = "train a model by a recipe"
 EXAMPLES = (
     "zoo train anomaly/demo",
     "zoo train anomaly/surv_camera_fight --model.dropout 0.5 --name anomaly/dropout --seeds 0,1,2",
 )
-
-Overrides = Mapping[str, object] | Sequence[tuple[str, str]]
-
-# of these, a resumed run may change nothing but how the data is fetched
-FIXED = ("seed_everything", "model", "data", "optimizer", "lr_scheduler")
-FREE = ("root", "workers")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,23 +26,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATTERN",
         help="regular expression of tensors that need not fit (again for more)",
     )
-    parser.add_argument(
-        "--trust", action="append", default=[], metavar="MODULE", help="import MODULE for --init TARGET"
-    )
     parser.add_argument("--print", action="store_true", dest="show", help="print the resolved recipe and stop")
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
+    from zoo.cli.training import checked, train
+
     if args.show:
-        print(_checked(args.recipe, args.overrides)[1], end="")
+        print(checked(args.recipe, args.overrides)[1], end="")
         return 0
     options = {
         "resume": args.resume,
         "overwrite": args.overwrite,
         "init": args.init,
         "init_skip": args.init_skip,
-        "trust": args.trust,
     }
     if args.seeds is None:
         train(args.recipe, args.overrides, args.name, **options)
@@ -68,147 +49,3 @@ def run(args: argparse.Namespace) -> int:
 
         train_seeds(args.recipe, args.overrides, args.name, args.seeds, options)
     return 0
-
-
-def train(
-    recipe: str | Path,
-    overrides: Overrides = (),
-    name: str | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    *,
-    init: str | Path | None = None,
-    init_skip: Sequence[str] = (),
-    trust: Sequence[str] = (),
-) -> Path:
-    """Trains a model by a recipe.
-
-    Args:
-        recipe: A recipe file or its name.
-        overrides: Recipe keys and their values, e.g. ``{"model.margin": 0.5, "trainer.max_epochs": 3}``.
-        name: The run folder is ``runs/<name>``; the recipe's name by default.
-        resume: Go on from ``last.ckpt``; from the start where a run was killed before it wrote one.
-        overwrite: Delete an existing run folder first.
-        init: A checkpoint or run folder whose weights the training starts from.
-        init_skip: Regular expressions of tensors of ``init`` that need not fit.
-        trust: Modules outside the zoo that the recipe carried by ``init`` may import.
-
-    Returns:
-        The run folder.
-
-    Raises:
-        InputError: The recipe, the data or the run folder is wrong; nothing was written.
-        ZooError: The training stopped.
-    """
-    checked, text = _checked(recipe, overrides)
-    folder = Path("runs") / (name or checked.name)
-    if resume and overwrite:
-        raise InputError("--resume and --overwrite exclude each other")
-    if resume and init is not None:
-        raise InputError("--resume and --init exclude each other: a resumed run has its own weights")
-    from lightning.fabric.utilities.rank_zero import rank_zero_only
-
-    first = rank_zero_only.rank == 0  # Lightning starts this command anew for every further process
-    if first:
-        _guard(folder, text, resume, overwrite)
-    module, data = _build(checked, text)
-    if init is not None and not (folder / "last.ckpt").exists():
-        from zoo.checkpoint import initialise
-
-        skipped = initialise(module, init, skip=init_skip, trust=trust)
-        if first and skipped:
-            print(f"--init-skip leaves {len(skipped)} tensors as built: {', '.join(skipped[:8])}", flush=True)
-    from zoo.recipe import build_trainer_arguments
-    from zoo.training.fit import fit
-
-    trainer = build_trainer_arguments(checked)
-    if first:
-        _prepare(folder, text, overwrite, data.skipped)
-        count = sum(parameter.numel() for parameter in module.parameters())
-        print(f"{folder}: {type(module).__name__}, {count:,} parameters, {type(data).__name__}", flush=True)
-    checkpoints = fit(module, data, folder, _seed(checked), trainer, resume)
-    if first and checkpoints.best is not None:
-        print(f"best {module.monitor} {checkpoints.best:.4f} at step {checkpoints.best_step}: {folder / 'best.ckpt'}")
-    return folder
-
-
-def _checked(source: str | Path, overrides: Overrides) -> tuple[Recipe, str]:
-    """Reads a recipe with overrides, refuses every mistake at once, and resolves it to text."""
-    from zoo.recipe import RecipeError, check, read, text
-
-    recipe = read(source, overrides)
-    if mistakes := check(recipe):
-        raise RecipeError(mistakes)
-    for note in recipe.notes:
-        print(f"note: {note}", flush=True)
-    return recipe, text(recipe)
-
-
-def _seed(recipe: Recipe) -> int:
-    return int(recipe.tree.get("seed_everything") or 0)
-
-
-def _build(recipe: Recipe, text: str) -> tuple[Any, Any]:
-    """Builds the model and the data, and reads the data: what is wrong with it shows before anything is written."""
-    import lightning.pytorch as pl
-
-    from zoo.recipe import build_data, build_model, build_optimizer, build_scheduler
-    from zoo.training.fit import quiet
-
-    quiet()
-    pl.seed_everything(_seed(recipe), workers=True, verbose=False)
-    module, data = build_model(recipe), build_data(recipe)
-    module.recipe_text = text
-    module.optimizer, module.lr_scheduler = build_optimizer(recipe), build_scheduler(recipe)
-    data.seed = _seed(recipe)
-    data.items("train")
-    data.items("val")
-    module.set_classes(data.class_names)
-    return module, data
-
-
-def _guard(folder: Path, text: str, resume: bool, overwrite: bool) -> None:
-    """Refuses to mix two runs in one folder."""
-    used = folder.is_dir() and any(folder.iterdir())
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; give another --name")
-    if not used:
-        if resume and not folder.is_dir():
-            raise InputError(f"nothing to resume: {folder} does not exist")
-        return
-    known = folder / "recipe.yaml"
-    if not known.is_file():
-        raise InputError(f"{folder} exists and is no run folder (it has no recipe.yaml); give another --name")
-    if not resume and not overwrite:
-        raise InputError(
-            f"{folder} holds a run; --resume goes on with it, --overwrite deletes it, --name takes another"
-        )
-    if resume:
-        before, now = yaml.safe_load(known.read_text()), yaml.safe_load(text)
-        changed = [key for top in FIXED for key in _differences(before.get(top), now.get(top), top)]
-        if changed:
-            raise InputError(f"{folder} was trained with another {', '.join(changed)}; a resumed run cannot change it")
-
-
-def _differences(before: Any, now: Any, key: str) -> list[str]:
-    """Dotted keys in which two resolved recipes differ."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        keys = list(dict.fromkeys([*before, *now]))
-        return [
-            found
-            for part in keys
-            if not (key == "data.init_args" and part in FREE)
-            for found in _differences(before.get(part), now.get(part), f"{key}.{part}")
-        ]
-    return [] if before == now else [key.replace(".init_args", "")]
-
-
-def _prepare(folder: Path, text: str, overwrite: bool, skipped: Mapping[str, int]) -> None:
-    """Makes the run folder with the recipe in it, and the list of data that was skipped."""
-    if overwrite and folder.is_dir():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.yaml").write_text(text)
-    if skipped:
-        (folder / "skipped.txt").write_text("".join(f"{reason}\n" for reason in skipped))
-        print(f"skipped {len(skipped)} unusable items, listed in {folder / 'skipped.txt'}", flush=True)

@@ -88,7 +88,7 @@ def check_like(name: str, tensor: Tensor, shape: torch.Size, device: torch.devic
     if not _fits(tensor, kind):
         raise ValueError(f"{name}: dtype {tensor.dtype} given, expected {_KINDS[kind]}")
     if tensor.device != device:
-        raise ValueError(f"{name}: lies on {tensor.device}, expected {device}, {of.replace('shape', 'device')}")
+        raise ValueError(f"{name}: lies on {tensor.device}, expected {device}")
 
 
 _KINDS = {

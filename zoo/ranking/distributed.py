@@ -67,4 +67,4 @@ def _all_rows(x: Tensor, counts: list[int]) -> Tensor:
     parts = [torch.empty_like(padded) for _ in counts]
     dist.all_gather(parts, padded)
     rows = torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
-    return rows.view(x.dtype).reshape(len(rows), *x.shape[1:])
+    return rows.flatten().view(x.dtype).reshape(len(rows), *x.shape[1:])

@@ -91,10 +91,11 @@ def _check(scores: Tensor, target: Tensor, group: Tensor | None, mask: Tensor | 
     check_real("scores", scores)
     if scores.ndim == 0:
         raise ValueError("scores: shape () given, expected (..., N)")
-    given = (("target", target, "number"), ("group", group, "integer"), ("mask", mask, "bool"))
-    for name, tensor, kind in (*given, ("weight", weight, "number")):
+    shape, device, of = scores.shape, scores.device, "the shape of scores"
+    check_like("target", target, shape, device, "number", of)
+    for name, tensor, kind in (("group", group, "integer"), ("mask", mask, "bool"), ("weight", weight, "number")):
         if tensor is not None:
-            check_like(name, tensor, scores.shape, scores.device, kind, "the shape of scores")
+            check_like(name, tensor, shape, device, kind, of)
 
 
 def _flatten(scores: Tensor, target: Tensor, mask: Tensor | None, weight: Tensor | None) -> Lists:

@@ -241,7 +241,7 @@ def _thurstone_value(lists: Lists, scale: float, pairs: Pairs) -> Tensor:
     """Fidelity over all pairs i < j of each list; `(M,)`."""
     counted = unordered_pairs(lists)
     predicted = torch.where(counted, differences(lists.scores) / scale, 0.0)
-    wanted = torch.where(counted, differences(lists.target) / scale, 0.0).to(predicted.dtype)
+    wanted = torch.where(counted, differences(lists.target).to(predicted.dtype) / scale, 0.0)
     costs = 1 - _overlap(predicted, wanted) - _overlap(-predicted, -wanted)
     return reduce_pairs(costs, counted, lists, pairs)
 

@@ -28,8 +28,8 @@ def plackett_luce_value(lists: Lists, ties: ListTies) -> Tensor:
     size, rank = _sizes_and_ranks(block, real)
     rest = _mass_below(mass, block)
     own = _mass_of_block(mass, block)
-    left = torch.where(real, 1 - rank / size.clamp(min=1), 1.0)
-    denominator = torch.logaddexp(rest, own + left.log())
+    left = torch.where(real, 1 - rank.double() / size.clamp(min=1), 1.0)
+    denominator = _log_add(rest, own + left.log())
     mean_weight = torch.zeros_like(weight).scatter_add(-1, block, weight).gather(-1, block) / size.clamp(min=1)
     terms = mean_weight * denominator - weight * mass
     return torch.where(real, terms, 0.0).sum(-1).to(lists.scores.dtype)
@@ -52,11 +52,21 @@ def _sizes_and_ranks(block: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _mass_below(mass: Tensor, block: Tensor) -> Tensor:
-    """Log of the mass of all items below each item's block, `(M, N)`."""
-    from_here = mass.flip(-1).logcumsumexp(-1).flip(-1)
-    nothing = torch.full_like(mass[:, :1], _NOTHING)
+    """Log of the mass of all items below each item's block, `(M, N)`.
+
+    The scan doubles its reach in each step. (torch.logcumsumexp would do, but its second derivative is nan.)
+    """
+    from_here, reach = mass, 1
+    while reach < mass.shape[-1]:
+        from_here = _log_add(from_here, F.pad(from_here[:, reach:], (0, reach), value=_NOTHING))
+        reach *= 2
     end = torch.zeros_like(block).scatter_add(-1, block, torch.ones_like(block)).cumsum(-1).gather(-1, block)
-    return torch.cat([from_here, nothing], -1).gather(-1, end)
+    return F.pad(from_here, (0, 1), value=_NOTHING).gather(-1, end)
+
+
+def _log_add(x: Tensor, y: Tensor) -> Tensor:
+    """`log(exp(x) + exp(y))`, with finite derivatives of every order however far apart x and y lie."""
+    return torch.stack([x, y]).logsumexp(0)
 
 
 def _mass_of_block(mass: Tensor, block: Tensor) -> Tensor:

@@ -29,5 +29,5 @@ def reduce_values(values: Tensor, rankable: Tensor, reduction: Reduction, weight
 
 def divide(numerator: Tensor, denominator: Tensor) -> Tensor:
     """`numerator / denominator`, 0 with zero gradient where the denominator is not above 0."""
-    positive = denominator > 0
-    return torch.where(positive, numerator, 0.0) / torch.where(positive, denominator, 1.0)
+    usable = ~(denominator <= 0)  # nan stays nan
+    return torch.where(usable, numerator, 0.0) / torch.where(usable, denominator, 1.0)

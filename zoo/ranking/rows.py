@@ -35,7 +35,7 @@ class Rows:
             the filling of a row that has fewer.
         """
         count = int(self.positive.sum(-1).max()) if len(self.positive) else 0
-        columns = self.positive.int().argsort(dim=-1, descending=True, stable=True)[:, :count]
+        columns = self.positive.int().argsort(dim=-1, descending=True)[:, :count]
         return columns, self.positive.gather(-1, columns)
 
 

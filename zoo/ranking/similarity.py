@@ -148,8 +148,8 @@ def _multi_similarity_value(rows: Rows, alpha: float, beta: float, base: float, 
     fixed = rows.similarity.detach()
     lowest = masked_min(fixed, rows.positive).unsqueeze(-1)
     highest = masked_max(fixed, rows.negative).unsqueeze(-1)
-    positives = rows.positive & (fixed - margin < highest)
-    negatives = rows.negative & (fixed + margin > lowest)
+    positives = rows.positive & ~(fixed - margin >= highest)  # what is easy is dropped; a nan is not easy
+    negatives = rows.negative & ~(fixed + margin <= lowest)
     centred = rows.similarity - base
     return _soft_sum(-alpha * centred, positives) / alpha + _soft_sum(beta * centred, negatives) / beta
 
@@ -197,9 +197,9 @@ def smooth_ap(
 
 
 def _smooth_ap_value(rows: Rows, temperature: float) -> Tensor:
-    columns, found = rows.anchors()
+    columns, _ = rows.anchors()  # what only fills a row up has relevance 0 and adds nothing
     scaled = rows.similarity / temperature
-    relevance = torch.where(found, rows.relevance.gather(-1, columns), 0.0)
+    relevance = rows.relevance.gather(-1, columns)
 
     gallery = torch.arange(rows.positive.shape[-1], device=columns.device)
     others = (rows.positive | rows.negative).unsqueeze(-2) & (columns.unsqueeze(-1) != gallery)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from zoo.recipe.kinds import (
     Anything,
@@ -45,6 +45,7 @@ _MAPPINGS = {"dict", "Dict", "Mapping", "MutableMapping", "OrderedDict"}
 _WRAPPERS = {"Annotated", "Final", "Required", "NotRequired", "ReadOnly", "InitVar"}
 _HOMES = {"builtins", "typing", "typing_extensions", "collections", "collections.abc", "dataclasses"}
 _DEEP = 12
+_TIME = re.compile(r"([-\d]+ days?, )?\d+:\d+:\d")
 
 
 class Annotations:
@@ -56,15 +57,20 @@ class Annotations:
 
     def __init__(self, symbols: Symbols) -> None:
         self.symbols = symbols
+        self._known: dict[Parameter, Kind] = {}
 
     def of(self, parameter: Parameter, depth: int = 0) -> Kind:
         """What a constructor parameter takes; a default of None means that null is fine too."""
         if parameter.annotation is None:
             return Anything()
+        if depth == 0 and parameter in self._known:
+            return self._known[parameter]
         kind = self.read(parameter.annotation, parameter.module, depth)
-        default = parameter.default
-        implicit = isinstance(default, ast.Constant) and default.value is None
-        return either([kind, Simple("null")]) if implicit else kind
+        if isinstance(parameter.default, ast.Constant) and parameter.default.value is None:
+            kind = either([kind, Simple("null")])
+        if depth == 0:
+            self._known[parameter] = kind
+        return kind
 
     def read(self, node: ast.expr, module: Module, depth: int = 0) -> Kind:
         """What an annotation expression of a module stands for."""
@@ -109,9 +115,9 @@ class Annotations:
         if name in ("Callable", "Type", "type"):
             return _outside(found.name)
         dots = [isinstance(part, ast.Constant) and part.value is Ellipsis for part in parts]
-        kinds = [
-            self.read(part, module, depth + 1) for part, dot in zip(parts, dots, strict=True) if not dot
-        ] or [Anything()]
+        kinds = [self.read(part, module, depth + 1) for part, dot in zip(parts, dots, strict=True) if not dot] or [
+            Anything()
+        ]
         if name == "Optional":
             return either([kinds[0], Simple("null")])
         if name == "Union":
@@ -166,7 +172,7 @@ class Annotations:
             return Record(cls.name, keys, cls, built=True)
         return Slot(cls, cls.name)
 
-    def _keys(self, line: list[object], depth: int) -> dict[str, Field]:
+    def _keys(self, line: Sequence[object], depth: int) -> dict[str, Field]:
         found: dict[str, Field] = {}
         for step in reversed(line):
             if not isinstance(step, Class):
@@ -206,6 +212,8 @@ def _outside(name: str) -> Kind:
     """The kind of a bare name of the standard library."""
     if name in _WORDS:
         return Simple(_WORDS[name])
+    if name == "datetime.timedelta":
+        return Limited("str", "a time as 'h:m:s'", lambda value: isinstance(value, str) and bool(_TIME.match(value)))
     home, _, last = name.rpartition(".")
     if home not in _HOMES:
         return Anything()

@@ -101,6 +101,22 @@ class Classes:
             return True
         return self.symbols.is_subclass(found, slot.base) if slot.base is not None else None
 
+    def missing(self, path: str) -> str | None:
+        """What is wrong with the import path of a function or class, None where it leads to one or may do so."""
+        if not self.trust.allows(path):
+            return None
+        problem = self._dotted(path.split("."), None).problem
+        return problem.replace("no class", "no function or class", 1) if problem is not None else None
+
+    def importable(self, path: str) -> bool:
+        """Whether a dotted text may be imported: vouched for, or surely a class or function of an allowed module."""
+        if self.trust.vouched(path) or not self.trust.allows(path):
+            return self.trust.vouched(path)
+        result = self._dotted(path.split("."), None)
+        if result.problem is not None or not isinstance(result.found, Class | Function):
+            return False
+        return self.trust.allows(f"{result.found.module.name}.{result.found.node.name}")
+
     def _unfit(self, result: ClassPath, slot: Slot | None) -> str | None:
         if slot is not None and isinstance(result.found, Class) and self.fits(result.found, slot) is False:
             return f"{result.path} is no {slot.name}"
@@ -130,10 +146,12 @@ class Classes:
         for index, part in enumerate(parts):
             last = index == len(parts) - 1
             found = self._step(owner, part)
-            if found is None:
-                wrong = index if wrong is None else wrong
-                part = self._nearest(owner, part, slot if last else None, last)
-                found = self._step(owner, part) if part else None
+            if found is None or (isinstance(found, Opaque) and found.guessed and (not last or wrong is not None)):
+                close = self._nearest(owner, part, slot, last)
+                if close is not None or found is None:
+                    wrong = index if wrong is None else wrong
+                    part = close or part
+                    found = self._step(owner, part)
             if found is None:
                 return ClassPath(path, None, self._missing(parts, wrong or 0, None, slot))
             if isinstance(found, Opaque | Outside):
@@ -157,9 +175,9 @@ class Classes:
     def _nearest(self, owner: Found | None, part: str, slot: Slot | None, last: bool) -> str | None:
         names = self.symbols.finder.tops() if owner is None else self.symbols.names(owner)
         close = near(part, names)
-        if not last or owner is None:
-            return next(iter(close), None)
-        definitions = {name: self.symbols.member(owner, name) for name in close}
+        definitions = {name: self._step(owner, name) for name in close}
+        if not last:
+            return next((name for name in close if isinstance(definitions[name], Module)), None)
         fitting = [name for name in close if self.fits(definitions[name], slot) is True]
         classes = [name for name in close if isinstance(definitions[name], Class)]
         return next(iter([*fitting, *classes, *close]), None)
@@ -186,7 +204,7 @@ class Classes:
         names = list(self._own_homes)
         if isinstance(slot.base, Class):
             parts = slot.base.module.name.split(".")
-            names += [".".join(parts[:length]) for length in range(2, len(parts) + 1)]
+            names += [".".join(parts[:length]) for length in range(min(2, len(parts)), len(parts) + 1)]
         homes = [self.symbols.finder.module(name) for name in dict.fromkeys(names)]
         return [home for home in homes if isinstance(home, Module)]
 

@@ -81,7 +81,7 @@ class _Frame:
     anchor: str | None
     waits: Literal["key", "value", "drop", "merge"] = "key"
     key: Scalar = None
-    key_place: Place = Place("")
+    line: int = 0
     merges: list[Node] = field(default_factory=list)
 
 
@@ -104,13 +104,13 @@ class _Composer:
     def run(self, events: Iterator[yaml.Event]) -> None:
         documents = 0
         for event in events:
-            line = event.start_mark.line + 1
+            line = event.start_mark.line + 1 if event.start_mark else 1
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
                     self.stop(line, "a second document starts here; a recipe is one document")
             elif isinstance(event, yaml.AliasEvent):
-                self.attach(self.alias(event.anchor, line), line)
+                self.attach(self.alias(event.anchor or "", line), line)
             elif isinstance(event, yaml.ScalarEvent):
                 node = Node(self.value(event, line), Place(self.source, line))
                 if event.anchor:
@@ -190,7 +190,7 @@ class _Composer:
         elif merge:
             frame.waits = "merge"
         else:
-            frame.waits, frame.key, frame.key_place = "value", node.content, Place(self.source, line)
+            frame.waits, frame.key, frame.line = "value", node.content, line
 
     def merge(self, frame: _Frame, node: Node, line: int) -> None:
         sources = node.items if node.items is not None else [node]
@@ -199,7 +199,7 @@ class _Composer:
         frame.merges.extend(sources)
 
     def set_value(self, frame: _Frame, node: Node) -> None:
-        key, place, outer = frame.key, frame.key_place, frame.node
+        key, place, outer = frame.key, Place(self.source, frame.line), frame.node
         table = outer.table if outer.table is not None else {}
         if key in table:
             first = next((value for name, value in outer.again if name == key), table[key])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -82,14 +83,16 @@ class Record:
     Attributes:
         name: What messages call it.
         fields: Its keys.
-        cls: The class that defines it, None for the recipe.
+        cls: The class that defines it, if any.
         built: Whether it is a dataclass, which may also be written with ``class_path``.
+        sections: Whether it is the recipe itself.
     """
 
     name: str
     fields: dict[str, Field] = field(compare=False)
     cls: Class | None = None
     built: bool = False
+    sections: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,11 +103,13 @@ class Arguments:
         cls: The class; None where it cannot be found.
         name: What messages call it.
         owned: Arguments that a recipe must not write, with the reason.
+        better: Arguments about which more is known than their annotation says.
     """
 
     cls: Class | None
     name: str
     owned: dict[str, str] = field(default_factory=dict, compare=False)
+    better: dict[str, Kind] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,9 @@ class OneOf:
     options: tuple[Kind, ...]
 
 
+IMPORTABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+"""A dotted name that an import could be asked for."""
+
 Kind = Anything | Simple | Limited | Choice | Many | Row | Table | Record | Arguments | Slot | Name | OneOf
 
 
@@ -164,37 +172,57 @@ def is_plain(kind: Kind) -> bool:
 
 
 def describe(kind: Kind) -> str:
-    """A kind in a few words: ``float``, ``int or null``, ``'a' or 'b'``, ``list of float``."""
+    """A kind in a few words: ``float``, ``int or null``, ``'a' or 'b'``, ``list of float``.
+
+    Tensors among other kinds are left out: no recipe can write one.
+    """
+    return _or(_words(kind))
+
+
+def _words(kind: Kind) -> list[str]:
+    if isinstance(kind, OneOf):
+        told = [option for option in kind.options if not (isinstance(option, Slot) and option.name == "Tensor")]
+        words = [word for option in told or kind.options for word in _words(option)]
+        return [word for word in words if word != "null"] + (["null"] if "null" in words else [])
+    if isinstance(kind, Choice):
+        return [shown(value) for value in kind.values]
+    return [_one(kind)]
+
+
+def _one(kind: Kind) -> str:
     if isinstance(kind, Simple):
         return kind.word
     if isinstance(kind, Limited):
         return kind.words
-    if isinstance(kind, Choice):
-        return _or([shown(value) for value in kind.values])
     if isinstance(kind, Many):
-        return "list" if isinstance(kind.item, Anything) else f"list of {describe(kind.item)}"
+        return "list" if isinstance(kind.item, Anything) else f"list of {_group(kind.item)}"
     if isinstance(kind, Row):
-        return f"list of {len(kind.items)} ({', '.join(describe(item) for item in kind.items)})"
+        return f"list of {len(kind.items)} ({', '.join(_group(item) for item in kind.items)})"
     if isinstance(kind, Table):
-        if isinstance(kind.value, Anything):
-            return "mapping"
-        return f"mapping of {describe(kind.key)} to {describe(kind.value)}"
+        plain = isinstance(kind.value, Anything)
+        return "mapping" if plain else f"mapping of {_group(kind.key)} to {_group(kind.value)}"
     if isinstance(kind, Record):
         return f"mapping with {', '.join(kind.fields)}"
     if isinstance(kind, Arguments):
         return f"mapping of {kind.name}'s arguments"
     if isinstance(kind, Slot):
-        return f"class_path of a {kind.name}"
-    if isinstance(kind, Name):
-        return kind.what
-    if isinstance(kind, OneOf):
-        return _or([describe(option) for option in kind.options])
-    return "anything"
+        return f"{a(kind.name)} (class_path)"
+    return kind.what if isinstance(kind, Name) else "anything"
+
+
+def _group(kind: Kind) -> str:
+    words = _words(kind)
+    return words[0] if len(words) == 1 else f"({_or(words)})"
 
 
 def _or(words: list[str]) -> str:
     words = list(dict.fromkeys(words))
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def a(name: str) -> str:
+    """A class name with its article."""
+    return f"{'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"
 
 
 def shown(value: Scalar) -> str:

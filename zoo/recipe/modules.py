@@ -25,11 +25,12 @@ class Outside:
 class Opaque:
     """Something that only an import can tell: compiled or built while running.
 
-    ``broken``: its source has a syntax error, and ``why`` says where.
+    ``broken``: its source has a syntax error, and ``why`` says where. ``guessed``: it may as well not exist.
     """
 
     why: str
     broken: bool = False
+    guessed: bool = False
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,14 @@ class Node:
         place: Where its key (or list item) is written.
         typed: An option's text as given, where the content is a scalar read from it.
         again: In a mapping: earlier entries whose key stands a second time.
+        void: Its value is unknown because of a mistake already reported.
     """
 
     content: Scalar | dict[Scalar, Node] | list[Node]
     place: Place
     typed: str | None = None
     again: list[tuple[Scalar, Node]] = field(default_factory=list)
+    void: bool = False
 
     @property
     def table(self) -> dict[Scalar, Node] | None:
@@ -101,7 +103,7 @@ def copy(node: Node) -> Node:
         return Node({key: copy(value) for key, value in node.content.items()}, node.place, node.typed, again)
     if isinstance(node.content, list):
         return Node([copy(item) for item in node.content], node.place, node.typed, again)
-    return Node(node.content, node.place, node.typed)
+    return Node(node.content, node.place, node.typed, void=node.void)
 
 
 def walk(node: Node, path: Path = ()) -> Iterator[tuple[Path, Node]]:

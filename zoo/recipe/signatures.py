@@ -190,7 +190,9 @@ def _of_init(
         node
         for node in ast.walk(init)
         if isinstance(node, ast.Call)
-        and any(word.arg is None and isinstance(word.value, ast.Name) and word.value.id == name for word in node.keywords)
+        and any(
+            word.arg is None and isinstance(word.value, ast.Name) and word.value.id == name for word in node.keywords
+        )
     ]
     if uses == 0:
         return Signature(own)
@@ -205,6 +207,12 @@ def _of_init(
     inherited = {key: value for key, value in signature.parameters.items() if key not in passed and key not in own}
     starred = any(isinstance(argument, ast.Starred) for argument in calls[0].args)
     return Signature({**own, **inherited}, open=signature.open or starred)
+
+
+def _passes_on(call: ast.Call, name: str) -> bool:
+    """Whether a call is given ``**name``."""
+    starred = [word.value for word in call.keywords if word.arg is None]
+    return any(isinstance(value, ast.Name) and value.id == name for value in starred)
 
 
 def _parent(

@@ -71,17 +71,23 @@ class Symbols:
         if isinstance(owner, Module):
             return self._in_module(owner, name, seen)
         if isinstance(owner, Class):
-            for statement in owner.node.body:
-                if isinstance(statement, ast.ClassDef) and statement.name == name:
-                    return Class(owner.module, statement, f"{owner.qualname}.{name}")
-            return Opaque(f"{owner.path} is no module")
+            return self._in_class(owner, name)
         if isinstance(owner, Outside):
             return Outside(f"{owner.name}.{name}")
         return Opaque(f"{name} is not the name of a class")
 
+    def _in_class(self, owner: Class, name: str) -> Found | None:
+        for statement in owner.node.body:
+            if isinstance(statement, ast.ClassDef) and statement.name == name:
+                return Class(owner.module, statement, f"{owner.qualname}.{name}")
+        plain = all(isinstance(base, Outside) and base.name in _HOLLOW for base in self.bases(owner))
+        written = any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(owner.node))
+        return None if plain and not written else Opaque(f"{owner.path}.{name} is no class statement")
+
     def _in_module(self, module: Module, name: str, seen: frozenset[tuple[str, str]]) -> Found | None:
-        if (module.name, name) in seen:
-            return None
+        inner = self.finder.module(f"{module.name}.{name}") if module.folders else None
+        if (module.name, name) in seen:  # ``from . import name`` inside the package itself: the submodule is meant
+            return inner
         seen = seen | {(module.name, name)}
         opaque: Found | None = None
         value: Found | None = None
@@ -93,12 +99,9 @@ class Symbols:
             value = found if isinstance(found, Value) else value
         if name in module.bindings:
             return opaque or value or Opaque(f"{module.name}.{name} is imported from somewhere unknown")
-        inner = self.finder.module(f"{module.name}.{name}") if module.folders else None
         return inner or self._through_stars(module, name, seen) or self._lazily(module, name, seen)
 
-    def _follow(
-        self, module: Module, binding: object, name: str, seen: frozenset[tuple[str, str]]
-    ) -> Found | None:
+    def _follow(self, module: Module, binding: object, name: str, seen: frozenset[tuple[str, str]]) -> Found | None:
         if isinstance(binding, ast.ClassDef):
             return Class(module, binding, binding.name)
         if isinstance(binding, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -116,7 +119,7 @@ class Symbols:
         for star in module.stars:
             origin = self.finder.module(star)
             if isinstance(origin, Opaque):
-                return origin
+                return Opaque(f"{star} is not readable: {origin.why}", guessed=True)
             if isinstance(origin, Module) and (
                 name in origin.exports if origin.exports is not None else not name.startswith("_")
             ):
@@ -137,7 +140,7 @@ class Symbols:
                 if found is not None:
                     return found
         known = module.exports is not None and name not in module.exports
-        return None if known else Opaque(f"{module.name} gives {name} while running, if at all")
+        return None if known else Opaque(f"{module.name} gives {name} while running, if at all", guessed=True)
 
     def expression(
         self, module: Module, node: ast.expr, seen: frozenset[tuple[str, str]] = frozenset()
@@ -178,7 +181,9 @@ class Symbols:
 
     def is_subclass(self, cls: Class, wanted: Class | Outside) -> bool | None:
         """Whether a class descends from another; None where only an import can tell."""
-        doubt = self._has_structural_test(wanted)
+        if wanted == Outside("builtins.object"):
+            return True
+        doubt = isinstance(wanted, Class) and self._has_structural_test(wanted)
         todo, seen = [cls], {cls}
         while todo:
             current = todo.pop()
@@ -194,9 +199,7 @@ class Symbols:
                     doubt = True
         return None if doubt else False
 
-    def _has_structural_test(self, wanted: Class | Outside) -> bool:
-        if isinstance(wanted, Outside):
-            return wanted.name == "builtins.object"
+    def _has_structural_test(self, wanted: Class) -> bool:
         hooks = any(getattr(statement, "name", "") == "__subclasshook__" for statement in wanted.node.body)
         return hooks or self.is_protocol(wanted)
 

@@ -1,0 +1,153 @@
+"""Help, lists, shows and checks of text answer at once: no torch in ``sys.modules``."""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from zoo.cli import VERBS
+
+HEAVY = ("torch", "lightning", "torchmetrics", "torchvision", "timm", "numpy", "pandas", "matplotlib", "rich")
+SCRIPT = """
+import sys
+from zoo.cli import main
+code = main(sys.argv[1:])
+print("LOADED", *(name for name in {heavy!r} if name in sys.modules), file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def run(*argv: str, cwd: Path | None = None) -> tuple[int, str, str, list[str]]:
+    """Exit code, stdout, stderr and the heavy modules that were imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(heavy=HEAVY), *argv], capture_output=True, text=True, cwd=cwd, timeout=120
+    )
+    *err, last = done.stderr.splitlines()
+    assert last.startswith("LOADED"), done.stderr
+    return done.returncode, done.stdout, "\n".join(err), last.split()[1:]
+
+
+COMMANDS = [
+    ["--help"],
+    ["--version"],
+    [],
+    *([verb, "--help"] for verb in VERBS),
+    ["list"],
+    ["list", "recipes"],
+    ["list", "models"],
+    ["list", "losses"],
+    ["list", "metrics"],
+    ["list", "data"],
+    ["data", "list"],
+]
+
+
+@pytest.mark.parametrize("argv", COMMANDS, ids=" ".join)
+def test_no_heavy_import(argv):
+    code, out, err, loaded = run(*argv)
+    assert (code, err, loaded) == (0, "", [])
+    assert out
+
+
+def named_recipes() -> list[str]:
+    from zoo.recipe import names
+
+    return list(names())
+
+
+@pytest.mark.parametrize("name", named_recipes())
+def test_show_recipe_without_torch(name):
+    code, out, _, loaded = run("show", name)
+    assert (code, loaded) == (0, [])
+    assert "class_path: zoo.domains." in out
+
+
+MISTAKES = """\
+model:
+  class_path: zoo.domains.anomaly.MILRankng
+trainer:
+  max_epoch: 3
+dataa: 1
+"""
+
+
+def test_check_of_visible_mistakes_without_torch(tmp_path):
+    (tmp_path / "bad.yaml").write_text(MISTAKES)
+    code, out, err, loaded = run("check", "bad.yaml", cwd=tmp_path)
+    assert (code, out, loaded) == (2, "", [])
+    lines = err.splitlines()
+    assert any(line.startswith("bad.yaml:4: ") and "'max_epoch'" in line and "'max_epochs'" in line for line in lines)
+    assert any(line.startswith("bad.yaml:5: ") and "'dataa'" in line and "'data'" in line for line in lines)
+
+
+def test_show_recipe_with_mistakes_without_torch(tmp_path):
+    (tmp_path / "bad.yaml").write_text(MISTAKES)
+    code, out, err, loaded = run("show", "bad.yaml", cwd=tmp_path)
+    assert (code, out, loaded) == (2, "", [])
+    assert "bad.yaml:4: " in err
+
+
+def write_safetensors(file: Path, metadata: dict[str, str]) -> None:
+    """A file of the format, made by hand: 6 + 4 float32, 3 float16, one integer."""
+    shapes = {
+        "network.fc.weight": ("F32", [2, 3], 4),
+        "network.norm.running_mean": ("F32", [4], 4),
+        "network.fc.half": ("F16", [3], 2),
+        "network.norm.num_batches_tracked": ("I64", [], 8),
+    }
+    table: dict = {"__metadata__": metadata}
+    end = 0
+    for name, (dtype, shape, bytes_each) in shapes.items():
+        count = bytes_each
+        for side in shape:
+            count *= side
+        table[name] = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + count]}
+        end += count
+    head = json.dumps(table).encode()
+    file.write_bytes(struct.pack("<Q", len(head)) + head + bytes(end))
+
+
+def test_show_safetensors_without_torch(tmp_path):
+    file = tmp_path / "model-12345678.safetensors"
+    metadata = {
+        "zoo_recipe": "model:\n  class_path: zoo.domains.toy.ToyNet\n  # \x1b[31mred\n",
+        "zoo_version": "0.1.0",
+        "zoo_classes": '["normal", "fight"]',
+        "zoo_metrics": '{"val/auc": 0.9345678}',
+        "zoo_preprocess": '{"mean": 0.5}',
+        "zoo_source": "weights.mat (sha256 abc)",
+    }
+    write_safetensors(file, metadata)
+    code, out, err, loaded = run("show", str(file), "--tensors")
+    assert (code, err, loaded) == (0, "", [])
+    for said in (
+        "ToyNet",
+        "0.1.0",
+        "9 in 4 tensors, and 5 other values",
+        "float32 (2), float16 (1), int64 (1)",
+        "2: normal, fight",
+        "val/auc 0.934568",
+        "mean 0.5",
+        "weights.mat (sha256 abc)",
+        "class_path: zoo.domains.toy.ToyNet",
+    ):
+        assert said in out
+    assert any(line.split() == ["network.fc.weight", "float32", "2x3"] for line in out.splitlines())
+    assert "\x1b" not in out  # what a stranger's file says must not steer the terminal
+    assert r"\x1b[31mred" in out
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["list"], ["list", "losses"], ["train", "--help"]], ids=" ".join)
+def test_answers_at_once(argv):
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "zoo", *argv], check=True, capture_output=True, timeout=60)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.5  # importing torch alone takes more than a second

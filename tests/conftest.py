@@ -1,0 +1,64 @@
+"""What all tests share: where data and facts lie, a cache of their own, the command line in a subprocess."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _shared(name: str) -> Path:
+    return ROOT.parent / "shared" / name
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips what needs data or facts that are not there."""
+    data = Path(os.environ.get("ZOO_DATA", _shared("data")))
+    for item in items:
+        if item.get_closest_marker("realdata") and not data.is_dir():
+            item.add_marker(pytest.mark.skip(reason="no real data: set ZOO_DATA"))
+        if item.get_closest_marker("facts") and not _shared("facts/check").is_dir():
+            item.add_marker(pytest.mark.skip(reason="no check files"))
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """Root of the real data; for tests marked ``realdata``."""
+    return Path(os.environ.get("ZOO_DATA", _shared("data")))
+
+
+@pytest.fixture
+def check_files() -> Path:
+    """Folder of the check files; for tests marked ``facts``."""
+    return _shared("facts/check")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Synthesized data goes to a folder of this test run; one thread, so that figures repeat."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["ZOO_CACHE"] = str(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def zoo() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs ``zoo ARGS`` as a user does: ``zoo("train", "anomaly/demo", cwd=folder)``."""
+
+    def call(*args: object, cwd: Path, timeout: float = 300, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "zoo", *map(str, args)],
+            cwd=cwd,
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    return call

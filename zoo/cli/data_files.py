@@ -1,0 +1,135 @@
+"""What ``zoo data make`` and ``zoo data verify`` do; imports torch."""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, get_args
+
+from zoo.cli.arguments import did_you_mean
+from zoo.cli.catalogue import DataSet
+from zoo.errors import InputError
+
+if TYPE_CHECKING:
+    from zoo.training import ZooData
+
+MARK = ".synthesized"
+"""Stands in every folder that ``make`` wrote; only such a folder may be overwritten."""
+
+WRONG = 2
+
+
+def build(dataset: DataSet, overrides: Sequence[tuple[str, str]]) -> ZooData:
+    """Builds the data class of a data set from its defaults and ``data.*`` overrides.
+
+    Args:
+        dataset: From the catalogue.
+        overrides: As typed, e.g. ``("data.root", "/tmp/x")``.
+
+    Raises:
+        InputError: The class takes no such argument, needs one that is not given, or the value does not fit.
+    """
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    cls = getattr(import_module(dataset.definition.module), dataset.name)
+    known = list(inspect.signature(cls).parameters)
+    given = [(key.removeprefix("data.").removeprefix("init_args."), value) for key, value in overrides]
+    for key, _ in given:
+        if key.split(".")[0] not in known:
+            raise InputError(f"--data.{key}: {dataset.name} takes no {key!r}{did_you_mean(key, known)}")
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser.add_class_arguments(cls, "data")
+    try:
+        values = parser.parse_args([f"--data.{key}={value}" for key, value in given])
+    except ArgumentError as error:
+        raise InputError(f"{dataset.name}: {' '.join(str(error).split())}") from error
+    data: ZooData = parser.instantiate_classes(values).data
+    return data
+
+
+def make(data: ZooData, dataset: DataSet, place: Path, seed: int, overwrite: bool) -> int:
+    """Writes a synthesized set; the folder appears whole or not at all.
+
+    Args:
+        data: The data class, built.
+        dataset: Its entry in the catalogue.
+        place: The folder to write.
+        seed: Seed of the made-up data.
+        overwrite: Whether to replace a set that an earlier ``make`` wrote.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        InputError: The folder is in use, or the data set cannot be synthesized.
+    """
+    _refuse(place, overwrite)
+    data.seed = seed
+    place.parent.mkdir(parents=True, exist_ok=True)
+    working = Path(mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+    try:
+        data.make(working)
+        (working / MARK).write_text(f"made up by zoo data make {dataset.name} --seed {seed}; no real data\n")
+        count = sum(1 for file in working.rglob("*") if file.is_file()) - 1
+        working.chmod(0o755)
+        if place.is_dir():
+            shutil.rmtree(place)
+        working.rename(place)
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
+    print(f"{place}: {dataset.domain}/{dataset.dataset}, made up with seed {seed}, {count} files")
+    print(f"check it: zoo data verify {dataset.name} --root {place}")
+    return 0
+
+
+def verify(data: ZooData, dataset: DataSet) -> int:
+    """Reads every item of every split, counts them, and names each that cannot be read.
+
+    Args:
+        data: The data class, built; its own root or the usual places are read, never a synthesized set.
+        dataset: Its entry in the catalogue.
+
+    Returns:
+        0, or 2 where something is wrong.
+
+    Raises:
+        InputError: There is no such folder.
+    """
+    from zoo.training import DataError, Split
+
+    data.use_synthesized, data.on_error = False, "skip"
+    root = data.folder()
+    note = " (made up by zoo data make)" if (root / MARK).is_file() else ""
+    print(f"{dataset.domain}/{dataset.dataset} in {root}{note}", flush=True)
+    wrong = 0
+    for split in get_args(Split):
+        data.skipped.clear()
+        try:
+            found = data.items(split)
+        except DataError as error:
+            bad, good = [*data.skipped, f"{split}: {error}"], 0
+        else:
+            bad, good = list(data.skipped), len(found)
+        wrong += len(bad)
+        print(f"  {split:<5}  {good} items" + (f", {len(bad)} wrong" if bad else ""), flush=True)
+        for line in bad:
+            print(line, file=sys.stderr, flush=True)
+    if wrong:
+        print(f"error: {root}: {wrong} things are wrong", file=sys.stderr)
+    return WRONG if wrong else 0
+
+
+def _refuse(place: Path, overwrite: bool) -> None:
+    if place.exists() and not place.is_dir():
+        raise InputError(f"{place} is a file; name a folder with --out")
+    if not place.is_dir() or not any(place.iterdir()):
+        return
+    if not (place / MARK).is_file():
+        raise InputError(f"{place} is not empty, and zoo data make did not write it; name another folder with --out")
+    if not overwrite:
+        raise InputError(f"{place} holds made-up data already; --overwrite replaces it, --out names another folder")

@@ -1,0 +1,113 @@
+"""``zoo list``: what there is: recipes, models, losses, metrics, data sets. Reads text only, imports none of it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from zoo.cli.arguments import closest, did_you_mean
+from zoo.cli.catalogue import Catalogue
+from zoo.cli.heads import recipe_rows
+from zoo.cli.table import table, terminal_width
+from zoo.errors import InputError
+
+HELP = "list recipes, models, losses, metrics and data sets"
+EXAMPLES = ("zoo list losses", "zoo list recipes 'anomaly/*'")
+
+Row = tuple[str, ...]
+NONE = "-"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is listed under one name: the columns (the first holds the names) and how the rows are found."""
+
+    columns: Row
+    rows: Callable[[], list[Row]]
+    one: str
+
+
+def _models() -> list[Row]:
+    return [(found.name, found.domain, found.summary) for found in Catalogue().models()]
+
+
+def _losses() -> list[Row]:
+    return [
+        (
+            found.function.name,
+            found.module_class,
+            found.function.family,
+            found.function.summary,
+            found.function.reference,
+        )
+        for found in Catalogue().losses()
+    ]
+
+
+def _metrics() -> list[Row]:
+    return [(use.definition.name, ", ".join(use.domains), use.definition.summary) for use in Catalogue().metrics()]
+
+
+def _data() -> list[Row]:
+    return [(found.name, found.domain, found.dataset, found.definition.summary) for found in Catalogue().data()]
+
+
+KINDS = {
+    "recipes": Kind(("name", "domain", "method", "what it is"), recipe_rows, "recipe"),
+    "models": Kind(("name", "domain", "what it is"), _models, "model"),
+    "losses": Kind(("name", "module", "family", "what it is", "source"), _losses, "loss"),
+    "metrics": Kind(("name", "domain", "what it is"), _metrics, "metric"),
+    "data": Kind(("name", "domain", "data set", "what it is"), _data, "data set"),
+}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    parser.add_argument("kind", nargs="?", metavar="KIND", help=f"one of {', '.join(KINDS)}; all of them by default")
+    parser.add_argument("glob", nargs="?", metavar="GLOB", help="names to list, e.g. 'anomaly/*'; case does not matter")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the verb."""
+    kind, glob = args.kind, args.glob
+    if kind is not None and glob is None and any(letter in kind for letter in "*?["):
+        kind, glob = None, kind  # `zoo list 'rank*'`: the pattern, of every kind
+    if kind is None:
+        print(_brief(glob))
+        return 0
+    if kind not in KINDS:
+        hint = did_you_mean(kind, KINDS) or f"; there are {', '.join(KINDS)}"
+        raise InputError(f"unknown kind {kind!r}{hint}")
+    rows = KINDS[kind].rows()
+    chosen = _chosen(rows, glob)
+    if glob is not None and not chosen:
+        raise InputError(_nothing(kind, glob, [row[0] for row in rows]))
+    print(listing(KINDS[kind].columns, chosen, terminal_width()))
+    return 0
+
+
+def listing(columns: Row, rows: list[Row], width: int | None) -> str:
+    """The table of one kind; what is not said shows as a dash."""
+    return table(columns, [tuple(text or NONE for text in row) for row in rows], width)
+
+
+def _brief(glob: str | None) -> str:
+    """The names of every kind."""
+    found = {name: [row[0] for row in _chosen(kind.rows(), glob)] for name, kind in KINDS.items()}
+    if glob is not None and not any(found.values()):
+        raise InputError(f"nothing matches {glob!r}; zoo list shows every name")
+    rows = [(kind, " ".join(names) or NONE) for kind, names in found.items() if names or glob is None]
+    return f"{table((), rows, terminal_width())}\nzoo list {rows[0][0]} tells more of each; likewise the other kinds"
+
+
+def _chosen(rows: list[Row], glob: str | None) -> list[Row]:
+    return [row for row in rows if glob is None or fnmatchcase(row[0].lower(), glob.lower())]
+
+
+def _nothing(kind: str, glob: str, names: list[str]) -> str:
+    near = closest(glob, names)
+    inside = [name for name in names if glob.lower() in name.lower()]
+    hint = f"; did you mean {near!r}?" if near else f"; try '*{glob}*'" if inside else f"; zoo list {kind} shows all"
+    return f"no {KINDS[kind].one} matches {glob!r}{hint}"

@@ -1,0 +1,175 @@
+"""Reads the lists of UCF-Crime: which videos are for training, and when the anomalies of the test videos happen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo.domains.anomaly.protocols import Event
+from zoo.training import DataError
+
+NORMAL = "Normal"
+TEST_NORMAL = "Testing_Normal_Videos_Anomaly"
+ABSENT = -1
+# five official events end a frame or two after their video; what lies further out is another video's
+TOLERANCE = 30
+
+
+@dataclass(frozen=True)
+class Video:
+    """A line of a list.
+
+    Attributes:
+        folder: Class folder, e.g. ``Abuse``.
+        name: File name without its ending, e.g. ``Abuse001_x264``.
+        anomalous: Whether anything anomalous happens in it.
+        place: ``file:line`` of the list.
+        frames: Length in frames, None where the list does not say.
+        events: First and last frame of each event, as written; None where the list does not say.
+    """
+
+    folder: str
+    name: str
+    anomalous: bool
+    place: str
+    frames: int | None = None
+    events: tuple[Event, ...] | None = None
+
+    @property
+    def id(self) -> str:
+        """Class folder and name."""
+        return f"{self.folder}/{self.name}"
+
+
+def read_train_list(path: Path) -> list[Video]:
+    """Reads ``Anomaly_Train.txt`` (``Class/Video.mp4``) or ``Train_Annotation.txt`` (the same and a frame count).
+
+    Args:
+        path: The list; a video is normal where the name of its class folder contains ``Normal``.
+
+    Returns:
+        The videos in the order of the file.
+
+    Raises:
+        DataError: The list is missing or empty, or a line is malformed; names file and line.
+    """
+    videos = []
+    for place, words in _lines(path):
+        if len(words) not in (1, 2):
+            raise DataError(f"{place}: expected `Class/Video.mp4` or `Class/Video.mp4 frames`, got {len(words)} words")
+        frames = _frames(place, words[1]) if len(words) == 2 else None
+        folder, name = _path(place, words[0])
+        videos.append(Video(folder, name, NORMAL not in folder, place, frames))
+    return _once(videos)
+
+
+def read_test_list(path: Path) -> list[Video]:
+    """Reads ``Temporal_Anomaly_Annotation.txt`` (six columns) or ``Test_Annotation.txt`` (seven).
+
+    Six columns: file name, class, first and last frame of two events; seven: path, number of frames, class, and the
+    same events. -1 stands for an event that is not there.
+
+    Args:
+        path: The list.
+
+    Returns:
+        The videos in the order of the file, with their events.
+
+    Raises:
+        DataError: The list is missing or empty, a line is malformed, or an event lies beyond the video; names file
+            and line.
+    """
+    return _once([_annotated(place, words) for place, words in _lines(path)])
+
+
+def _annotated(place: str, words: list[str]) -> Video:
+    if len(words) == 6:
+        kind, frames = words[1], None
+        folder = TEST_NORMAL if kind == NORMAL else kind
+        name = _stem(place, words[0])
+    elif len(words) == 7:
+        kind, frames = words[2], _frames(place, words[1])
+        folder, name = _path(place, words[0])
+    else:
+        raise DataError(
+            f"{place}: has {len(words)} columns, expected 6 (video, class, first, last, first, last) or 7 "
+            "(path, frames, class, first, last, first, last)"
+        )
+    numbers = [_integer(place, word, "a frame number or -1") for word in words[-4:]]
+    pairs = ((numbers[0], numbers[1]), (numbers[2], numbers[3]))
+    events = tuple(_event(place, pair, frames) for pair in pairs if pair != (ABSENT, ABSENT))
+    if (kind == NORMAL) != (not events):
+        what = "is Normal but has an event" if events else f"is of class {kind} but has no event"
+        raise DataError(f"{place}: the video {what}")
+    return Video(folder, name, kind != NORMAL, place, frames, events)
+
+
+def check_events(video: Video, frames: int) -> None:
+    """Checks that the events of a video lie in it.
+
+    Raises:
+        DataError: One begins after its end, or ends more than a second after it; names the line.
+    """
+    for event in video.events or ():
+        _event(video.place, event, frames)
+
+
+def _event(place: str, event: Event, frames: int | None) -> Event:
+    first, last = event
+    if first < 0 or last < first:
+        raise DataError(f"{place}: {first} to {last} is no event (first <= last, or -1 -1 where there is none)")
+    if frames is not None and (first > frames or last > frames + TOLERANCE):
+        raise DataError(f"{place}: the event {first} to {last} lies beyond the video, which has {frames} frames")
+    return event
+
+
+def _lines(path: Path) -> list[tuple[str, list[str]]]:
+    """Words of each line that is not blank, with ``file:line``."""
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such list of videos")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is no text file (byte {error.start})") from error
+    numbered = [(f"{path}:{number}", line.split()) for number, line in enumerate(text.splitlines(), 1)]
+    found = [(place, words) for place, words in numbered if words]
+    if not found:
+        raise DataError(f"{path}: the list is empty")
+    return found
+
+
+def _path(place: str, word: str) -> tuple[str, str]:
+    folder, slash, file = word.partition("/")
+    if not slash or not folder or "/" in file or folder in (".", ".."):
+        raise DataError(f"{place}: {word!r} is no `Class/Video.mp4`")
+    return folder, _stem(place, file)
+
+
+def _stem(place: str, file: str) -> str:
+    stem = file.removesuffix(".mp4").removesuffix(".avi")
+    if not stem or "/" in stem:
+        raise DataError(f"{place}: {file!r} is no file name of a video")
+    return stem
+
+
+def _frames(place: str, word: str) -> int:
+    frames = _integer(place, word, "a number of frames")
+    if frames < 1:
+        raise DataError(f"{place}: a video has at least one frame, not {frames}")
+    return frames
+
+
+def _integer(place: str, word: str, what: str) -> int:
+    try:
+        return int(word)
+    except ValueError:
+        raise DataError(f"{place}: {word!r} is not {what}") from None
+
+
+def _once(videos: list[Video]) -> list[Video]:
+    seen: dict[str, Video] = {}
+    for video in videos:
+        if video.id in seen:
+            raise DataError(f"{video.place}: {video.id} stands already at {seen[video.id].place}")
+        seen[video.id] = video
+    return videos

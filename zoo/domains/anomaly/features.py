@@ -1,0 +1,159 @@
+"""Reads feature files: text with one row per line, ``.npy``, and ``.npz``. Everything wrong is named with its place."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from zoo.training import DataError
+
+SUFFIXES = (".npy", ".npz", ".txt")
+_DAMAGE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+
+
+def read_features(path: Path) -> np.ndarray:
+    """Reads the features of one video.
+
+    Args:
+        path: A ``.txt`` (a row per line, numbers separated by spaces), ``.npy``, or ``.npz`` with one array.
+
+    Returns:
+        ``(T, D)`` or ``(T, crops, D)`` float32, T and D >= 1, all finite.
+
+    Raises:
+        DataError: The file is missing, damaged, empty, of another shape, or holds a number that is not finite; names
+            file and line or row.
+    """
+    arrays = read_arrays(path)
+    if len(arrays) > 1:
+        names = ", ".join(list(arrays)[:5])
+        raise DataError(f"{path}: holds {len(arrays)} arrays ({names}, ...), expected the features of one video")
+    return next(iter(arrays.values()))
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Reads all videos of a feature file.
+
+    Args:
+        path: As in :func:`read_features`; an ``.npz`` may hold several videos.
+
+    Returns:
+        Features by name: the names in an ``.npz``, else the file's own.
+
+    Raises:
+        DataError: As in :func:`read_features`.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise DataError(f"{path}: features are read from files ending in {', '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such feature file")
+    if suffix == ".txt":
+        return {path.stem: _text(path)}
+    found = _archive(path) if suffix == ".npz" else {path.stem: _array(path)}
+    return {name: checked(array, f"{path}[{name}]" if suffix == ".npz" else str(path)) for name, array in found.items()}
+
+
+def checked(array: np.ndarray, where: str) -> np.ndarray:
+    """Checks features in memory.
+
+    Args:
+        array: Anything.
+        where: What the message calls it.
+
+    Returns:
+        The same as float32.
+
+    Raises:
+        DataError: It is no ``(T, D)`` or ``(T, crops, D)`` of finite numbers, or empty.
+    """
+    if array.dtype.kind not in "fiu":
+        raise DataError(f"{where}: holds {array.dtype} values, expected numbers")
+    if array.ndim not in (2, 3):
+        raise DataError(f"{where}: has shape {array.shape}, expected (T, D) or (T, crops, D)")
+    if 0 in array.shape:
+        raise DataError(f"{where}: is empty, its shape is {array.shape}")
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(array, dtype=np.float32)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        place = np.argwhere(bad)[0]
+        names = ("row", "column") if array.ndim == 2 else ("row", "crop", "column")
+        at = ", ".join(f"{name} {index}" for name, index in zip(names, place, strict=True))
+        raise DataError(
+            f"{where}: {at} (from 0) is {array[tuple(place)]}, not a finite number; {int(bad.sum())} such in all"
+        )
+    return values
+
+
+def _array(path: Path) -> np.ndarray:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+    except _DAMAGE as error:
+        raise _unreadable(path, error) from error
+    if not isinstance(loaded, np.ndarray):
+        loaded.close()
+        raise DataError(f"{path}: is an archive of arrays, rename it to end in .npz")
+    return loaded
+
+
+def _archive(path: Path) -> dict[str, np.ndarray]:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise DataError(f"{path}: is a single array, rename it to end in .npy")
+        with loaded:
+            arrays = {name: loaded[name] for name in loaded.files}
+    except _DAMAGE as error:
+        raise _unreadable(path, error) from error
+    if not arrays:
+        raise DataError(f"{path}: holds no array")
+    return arrays
+
+
+def _unreadable(path: Path, error: BaseException) -> DataError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return DataError(f"{path}: cannot be read as a numpy file, it is damaged or cut off ({reason[:160]})")
+
+
+def _text(path: Path) -> np.ndarray:
+    try:
+        lines = path.read_text(encoding="ascii").rstrip().splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is no text file (byte {error.start})") from error
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+    if not lines:
+        raise DataError(f"{path}: is empty")
+    rows = [_row(path, number, line) for number, line in enumerate(lines, 1)]
+    width = len(rows[0])
+    for number, row in enumerate(rows, 1):
+        if len(row) != width:
+            raise DataError(f"{path}:{number}: has {len(row)} numbers, line 1 has {width}")
+    return np.stack(rows)
+
+
+def _row(path: Path, number: int, line: str) -> np.ndarray:
+    words = line.split()
+    if not words:
+        raise DataError(f"{path}:{number}: is empty, expected a row of numbers")
+    try:
+        row = np.array(words, dtype=np.float32)
+    except ValueError:
+        column, word = next((place, word) for place, word in enumerate(words, 1) if not _is_number(word))
+        raise DataError(f"{path}:{number}: number {column} is {word[:40]!r}") from None
+    if not np.isfinite(row).all():
+        column = int(np.argmin(np.isfinite(row)))
+        raise DataError(f"{path}:{number}: number {column + 1} is {words[column]!r}, not a finite number")
+    return row
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
