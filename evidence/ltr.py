@@ -334,7 +334,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     root = Path(os.environ.get("ZOO_DATA", ROOT.parent / "shared" / "data")) / "ltr" / "mq2008"
-    data = {fold: MQ2008(fold, root=str(root), batch_size=BATCH) for fold in FOLDS}
+    data = {fold: MQ2008(root=str(root), batch_size=BATCH, fold=fold) for fold in FOLDS}
     finish(tuning, tune, data, test=False)
     runs = chosen(tuning)
     finish(rows, runs, data, test=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -88,7 +89,7 @@ def method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     import small_method
 
     yield small_method
-    del sys.modules["small_method"]
+    sys.modules.pop("small_method", None)
 
 
 @pytest.fixture
@@ -121,3 +122,16 @@ def save(tmp_path: Path, contents: dict[str, Any]) -> Callable[..., Path]:
         return path
 
     return write
+
+
+def helpers(folder: Path) -> tuple[Any, Any]:
+    """The modules `fill` and `anomaly_files` that lie with the check files."""
+    modules = []
+    for name in ("fill", "anomaly_files"):
+        spec = importlib.util.spec_from_file_location(f"check_{name}", folder / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        modules.append(module)
+    return modules[0], modules[1]

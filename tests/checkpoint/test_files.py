@@ -173,8 +173,7 @@ def test_flipped_bytes_are_refused_or_read_never_more(contents: dict[str, Any], 
         try:
             read(path)
             outcomes.add("read")
-        except InputError as error:
-            assert str(error).startswith(str(path))
+        except InputError:
             outcomes.add("refused")
     assert outcomes == {"read", "refused"}
 
@@ -241,6 +240,7 @@ def test_an_official_file_is_sent_to_convert(tmp_path: Path) -> None:
         ({"state_dict": {"a": 3}}, "state_dict['a'] is no dense tensor but a int"),
         ({"state_dict": {"a": torch.eye(2).to_sparse()}}, "state_dict['a'] is no dense tensor"),
         ({"zoo_version": "99.0.0"}, f"was written by zoo 99.0.0, newer than this one ({__version__}); upgrade"),
+        ({"zoo_version": "99.0.0", "state_dict": None, "zoo_classes": 3}, "was written by zoo 99.0.0, newer than"),
         ({"zoo_version": "latest"}, "zoo_version 'latest' is no version"),
     ],
 )
@@ -267,7 +267,7 @@ def test_what_is_written_is_what_is_read(save: Save, tmp_path: Path) -> None:
     write_safetensors(path, before)
     after = read(path)
     assert replace(after, state={}) == replace(before, path=path, state={})
-    assert list(sorted(after.state)) == sorted(before.state)
+    assert sorted(after.state) == sorted(before.state)
     assert all(torch.equal(after.state[name], tensor) for name, tensor in before.state.items())
     assert card(path) == {**before.card, "file": str(path)}
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
@@ -343,7 +343,7 @@ def test_a_failure_midway_leaves_what_was_there(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(f"zoo.checkpoint.files.{failing}", half)
-    with pytest.raises(ZooError, match="could not be written: .*No space left"):
+    with pytest.raises(ZooError, match=r"could not be written: .*No space left"):
         write_safetensors(path, checkpoint, overwrite=True)
     assert path.read_text() == "the file before"
     assert os.listdir(folder) == ["x.safetensors"]

@@ -165,16 +165,16 @@ def test_all_must_be_plain(tmp_path):
 
 
 def test_broken_source_is_named(tmp_path):
-    with pytest.raises(ZooError, match=r"module\.py:1: this is not Python"):
-        write(tmp_path, {"domains/fish/module.py": "class Carp(ZooModule) -> 3"}).models()
+    with pytest.raises(ZooError, match=r"module\.py:2: this is not Python"):
+        write(tmp_path, {"domains/fish/module.py": "class Carp(ZooModule):\n    def (:"}).models()
 
 
 def test_metrics_with_their_domains(tmp_path):
     found = write(
         tmp_path,
         {
-            "metrics/__init__.py": 'from zoo.metrics.a import Depth\n__all__ = ["Depth"]',
-            "metrics/a.py": 'class Depth(Metric):\n    """How deep."""',
+            "metrics/__init__.py": 'from zoo.metrics.a import Depth\n__all__ = ["Depth", "DryError"]',
+            "metrics/a.py": 'class Depth(Metric):\n    """How deep."""\n\nclass DryError(ValueError): ...',
             "domains/fish/module.py": "from zoo.metrics import Depth",
             "domains/pond/module.py": "import zoo.metrics\nzoo.metrics.Depth()",
             "domains/bird/metric.py": 'class Height(Metric):\n    """How high."""',

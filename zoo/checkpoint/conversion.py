@@ -28,8 +28,8 @@ Converter = Callable[[dict[str, Any]], tuple[dict[str, Tensor], list[str]]]
 def convert(recipe: str, official: Path, out: Path, overwrite: bool = False) -> list[str]:
     """Reads an authors' file with the restricted reader and writes it as a checkpoint of ours.
 
-    The recipe says which network it is. Its domain's ``convert.py`` renames the tensors to those of the network; every
-    tensor of the network must then be there, with its shape.
+    The recipe says which model it is. Its domain's ``convert.py`` renames the tensors to those of our module
+    (``network.fc1.weight``); every tensor of the module must then be there, with its shape.
 
     Args:
         recipe: Path or name of a recipe; the user named it, so it is trusted.
@@ -53,8 +53,11 @@ def convert(recipe: str, official: Path, out: Path, overwrite: bool = False) -> 
     module = build_model(ours)
     if not isinstance(module, ZooModule):
         raise InputError(f"{ours.origin}: {type(module).__name__} is no ZooModule")
-    converted, dropped = _converter(module)(weights)
-    state = {f"network.{name}": tensor for name, tensor in converted.items()}
+    converter = _converter(module)
+    try:
+        state, dropped = converter(weights)
+    except InputError as error:
+        raise InputError(f"{official}: {error}") from error
     found = misfits(module.state_dict(), state)
     if found:
         raise InputError(f"{official}: {len(found)} tensors do not fit {type(module).__name__}:\n{listing(found)}")
@@ -85,9 +88,10 @@ def _contents(path: Path) -> tuple[dict[str, Any], list[str]]:
 
 
 def _converter(module: ZooModule) -> Converter:
-    place = f"zoo.domains.{module.domain}.convert"
-    if find_spec(f"zoo.domains.{module.domain}") is None or find_spec(place) is None:
-        raise InputError(f"{type(module).__name__}: the domain {module.domain!r} has no converter for released files")
+    domain = getattr(module, "domain", "")  # a user's own class may belong to none
+    place = f"zoo.domains.{domain}.convert"
+    if not domain or find_spec(f"zoo.domains.{domain}") is None or find_spec(place) is None:
+        raise InputError(f"{type(module).__name__}: the domain {domain!r} has no converter for released files")
     converter: Converter = import_module(place).convert
     return converter
 

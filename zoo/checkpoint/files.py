@@ -20,7 +20,8 @@ from torch import Tensor
 from zoo.checkpoint.content import Checkpoint, check
 from zoo.checkpoint.migration import migrate
 from zoo.checkpoint.sniff import kind
-from zoo.checkpoint.tensorfile import header, plain_values, text_values
+from zoo.checkpoint.tensorfile import card as read_card
+from zoo.checkpoint.tensorfile import text_values
 from zoo.errors import InputError, ZooError
 
 # What torch raises for a damaged or hostile file, beside its UnpicklingError; found by cutting and flipping bytes.
@@ -45,24 +46,21 @@ def read(path: Path) -> Checkpoint:
     """
     family = kind(path)
     if family == "safetensors":
-        values, state = plain_values(path, header(path)["metadata"]), _safetensors(path)
+        card, state = read_card(path), _safetensors(path)
     elif family in ("zip", "pickle"):
-        values = _torch(path, mapped=family == "zip")
-        state = _state(path, values)
+        values = migrate(path, _torch(path, mapped=family == "zip"))
+        card, state = check(path, values), _state(path, values)
     else:
         raise InputError(f"{path}: is no checkpoint (neither a torch file nor safetensors)")
-    card = check(path, values)
-    return migrate(
-        Checkpoint(
-            path=path,
-            state=state,
-            recipe=card["recipe"],
-            version=card["version"],
-            classes=card["classes"],
-            metrics=card["metrics"],
-            preprocess=card["preprocess"],
-            source=card["source"],
-        )
+    return Checkpoint(
+        path=path,
+        state=state,
+        recipe=card["recipe"],
+        version=card["version"],
+        classes=card["classes"],
+        metrics=card["metrics"],
+        preprocess=card["preprocess"],
+        source=card["source"],
     )
 
 
@@ -122,7 +120,6 @@ def _state(path: Path, values: dict[str, Any]) -> dict[str, Tensor]:
     # (callbacks/weight_averaging.py, on_save_checkpoint). Optimizer, loops and callbacks are of no concern here.
     state = values.get("state_dict")
     if not isinstance(state, dict):
-        check(path, values)  # says so where zoo did not write the file
         raise InputError(f"{path}: has no state_dict, so it holds no weights")
     for name, tensor in state.items():
         if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.is_meta:

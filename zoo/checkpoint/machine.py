@@ -7,6 +7,7 @@ reserves memory for a memo index of four billion, and hashes nested tuples witho
 
 from __future__ import annotations
 
+import codecs
 import pickletools
 from collections.abc import Callable
 from typing import IO, Any
@@ -21,6 +22,7 @@ _LITERALS = {
     "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8", "UNICODE", "SHORT_BINUNICODE",
     "BINUNICODE", "BINUNICODE8",
 }  # fmt: skip
+_OPCODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _FRESH: dict[str, Callable[[], Any]] = {"EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_DICT": dict, "EMPTY_SET": set}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
@@ -54,15 +56,26 @@ class Machine:
         """
         position = 0
         try:
-            for opcode, argument, place in pickletools.genops(self._stream):
-                position = place or 0
+            while True:
+                position = self._stream.tell()
+                code = self._stream.read(1)
+                opcode = _OPCODES.get(code)
+                if opcode is None:
+                    raise Malformed("this is no pickle opcode" if code else "it does not end")
                 if opcode.name == "STOP":
                     return self._stack.pop()
-                self._do(opcode.name, argument)
+                self._do(opcode.name, self._argument(opcode))
         except (IndexError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
             detail = str(error) if isinstance(error, Malformed) else f"{type(error).__name__}: {error}"
             raise Malformed(f"at byte {position}: {detail[:200]}") from error
-        raise Malformed("it does not end")
+
+    def _argument(self, opcode: pickletools.OpcodeInfo) -> Any:
+        if opcode.name == "STRING":  # Python 2's; pickletools would not take bytes above 127
+            quoted = self._stream.readline().rstrip()
+            if len(quoted) < 2 or quoted[:1] not in b"'\"" or quoted[:1] != quoted[-1:]:
+                raise Malformed("a text has no quotes")
+            return codecs.escape_decode(quoted[1:-1])[0].decode("latin-1")
+        return None if opcode.arg is None else opcode.arg.reader(self._stream)
 
     def _do(self, name: str, argument: Any) -> None:
         push = self._stack.append

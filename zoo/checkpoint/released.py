@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from zoo.checkpoint.budget import Budget
 from zoo.checkpoint.machine import Machine
+from zoo.checkpoint.matlab import read_matlab
 from zoo.checkpoint.records import Global, Malformed, Record
 from zoo.checkpoint.sniff import kind
 from zoo.checkpoint.storages import MAGIC, Legacy, read_zip
@@ -26,9 +25,10 @@ from zoo.errors import InputError
 __all__ = ["Global", "Record", "read_released", "state_dict"]
 
 _DAMAGE = (
-    Malformed, zipfile.BadZipFile, zlib.error, SafetensorError, MatReadError, OSError, EOFError, ValueError, TypeError,
+    Malformed, zipfile.BadZipFile, zlib.error, SafetensorError, OSError, EOFError, ValueError, TypeError,
     KeyError, IndexError, RuntimeError, NotImplementedError, MemoryError, OverflowError,
 )  # fmt: skip
+_EXPANSION, _ROOM = 32, 64 << 20  # what compressed arrays may grow to, in sizes of the file, and bytes
 
 
 def read_released(path: Path) -> Any:
@@ -57,7 +57,7 @@ def read_released(path: Path) -> Any:
             header(path)
             return load_file(path)
         if family == "matlab" or path.suffix == ".mat":
-            return _matlab(path)
+            return read_matlab(path)
         if family == "zip":
             return _arrays(path) if _is_npz(path) else read_zip(path)
         return _pickled(path)
@@ -71,15 +71,15 @@ def _reason(error: BaseException) -> str:
     return text if isinstance(error, Malformed) else f"it is damaged or of an unknown format ({text})"
 
 
-def _matlab(path: Path) -> dict[str, Any]:
-    variables = loadmat(path, appendmat=False)
-    return {name: value for name, value in variables.items() if not name.startswith("__")}
-
-
 def _is_npz(path: Path) -> bool:
     with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-    return bool(names) and all(name.endswith(".npy") for name in names)
+        entries = archive.infolist()
+    if not entries or not all(entry.filename.endswith(".npy") for entry in entries):
+        return False
+    size = path.stat().st_size
+    if sum(entry.file_size for entry in entries) > _EXPANSION * size + _ROOM:
+        raise Malformed("its arrays are far larger than the file; weights do not shrink so much")
+    return True
 
 
 def _arrays(path: Path) -> dict[str, Any]:

@@ -44,9 +44,9 @@ def kind(path: Path) -> Kind:
 def _family(head: bytes, size: int) -> Kind:
     if head.startswith(b"PK\x03\x04"):
         return "zip"
-    if head.startswith(b"MATLAB 5.0 MAT-file"):
+    if head[124:128] in (b"\x00\x01IM", b"\x01\x00MI"):
         return "matlab"
-    if head.startswith((b"\x89HDF\r\n\x1a\n", b"MATLAB 7.3 MAT-file")):
+    if head.startswith(b"\x89HDF\r\n\x1a\n") or head[124:128] == b"\x00\x02IM":
         return "hdf5"
     # Before pickle: the header length of a safetensors file may begin with any byte.
     if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < max(size, 1 << 33):

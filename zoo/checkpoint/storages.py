@@ -39,8 +39,6 @@ def read_zip(path: Path) -> Any:
         if len(main) != 1:
             raise Malformed("the archive has no data.pkl, so torch.save did not write it")
         prefix = main[0].removesuffix("data.pkl")
-        if f"{prefix}constants.pkl" in entries:
-            raise Malformed("is a TorchScript archive, which holds a program; save its state_dict() instead")
         order = archive.read(f"{prefix}byteorder") if f"{prefix}byteorder" in entries else b"little"
         if order != sys.byteorder.encode():
             raise Malformed(f"its numbers are {order[:10].decode('latin-1')}-endian")
@@ -69,6 +67,8 @@ def read_zip(path: Path) -> Any:
 
 def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     """The entries by name, none compressed: so all of them together are no larger than the file."""
+    if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+        raise Malformed("is a TorchScript archive, which holds a program; save its state_dict() instead")
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
         if entry.filename in entries:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from zoo.checkpoint.content import CLASSES, METRICS, PREPROCESS, RECIPE, SOURCE, VERSION, Card, check
+from zoo.checkpoint.migration import migrate
 from zoo.errors import InputError
 
 MAX_HEADER = 100_000_000  # bytes; the format's own bound
@@ -147,24 +148,13 @@ def card(path: Path) -> Card:
         Recipe, version, classes, metrics, preprocessing and source.
 
     Raises:
-        InputError: The header is broken, or the file carries no recipe.
+        InputError: The header is broken, the file carries no recipe, or a newer zoo wrote it.
     """
-    return check(path, plain_values(path, header(path)["metadata"]))
+    return check(path, migrate(path, _plain_values(path, header(path)["metadata"])))
 
 
-def plain_values(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
-    """Turns the metadata's JSON texts into values.
-
-    Args:
-        path: The file, for messages.
-        metadata: Texts by key.
-
-    Returns:
-        The ``zoo_*`` entries by key.
-
-    Raises:
-        InputError: An entry that should be JSON is none.
-    """
+def _plain_values(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
+    """The ``zoo_*`` entries of the metadata, JSON texts turned into values."""
     values: dict[str, Any] = {key: metadata[key] for key in (RECIPE, VERSION, SOURCE) if key in metadata}
     for key in (CLASSES, METRICS, PREPROCESS):
         if key in metadata:
@@ -176,7 +166,7 @@ def plain_values(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
 
 
 def text_values(card: Card) -> dict[str, str]:
-    """The metadata of a safetensors file: the opposite of :func:`plain_values`.
+    """The metadata of a safetensors file: the opposite of what :func:`card` reads.
 
     Args:
         card: What the checkpoint says of itself.

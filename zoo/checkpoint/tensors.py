@@ -36,7 +36,11 @@ def storage_dtype(kind: Any) -> torch.dtype:
     Raises:
         Malformed: It is no storage class of numbers.
     """
-    match = re.fullmatch(r"torch\.(?:cuda\.|storage\.)?(\w+)Storage", kind.path) if isinstance(kind, Global) else None
+    match = (
+        re.fullmatch(r"torch\.(?:cuda\.|storage\.)?_?([A-Z]\w+)Storage", kind.path)
+        if isinstance(kind, Global)
+        else None
+    )
     if match is None or match.group(1) not in _STORAGES:
         raise Malformed(f"unknown kind of storage {kind!r}")
     return _STORAGES[match.group(1)]

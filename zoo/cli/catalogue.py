@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from zoo.errors import ZooError
 
 ZOO = Path(__file__).resolve().parents[1]
 DATA_ATTRIBUTES = ("domain", "dataset", "source", "terms", "layout")
+_BASES = re.compile(r"^class\s+\w+\s*\((.*?)\)\s*:", re.MULTILINE | re.DOTALL)
 _FAMILIES = {"scores": "score", "similarity": "similarity"}
 
 
@@ -95,7 +97,7 @@ class MetricUse:
 
 
 class Catalogue:
-    """Reads the packages of a zoo.
+    """Reads the packages of a zoo; what was read once is kept.
 
     Args:
         root: Folder of the package ``zoo``.
@@ -129,7 +131,8 @@ class Catalogue:
 
     def metrics(self) -> list[MetricUse]:
         """Metrics that ``zoo.metrics`` exports, with the domains that use them; then those of single domains."""
-        shared = [found for found in self._exports("metrics") if isinstance(found.node, ast.ClassDef)]
+        exports = self._exports("metrics")
+        shared = [found for found in exports if isinstance(found.node, ast.ClassDef) and not _is_error(found)]
         own = _public(self._subclasses("Metric"))
         return [
             *(MetricUse(definition, self._users(definition.name)) for definition in shared),
@@ -153,9 +156,8 @@ class Catalogue:
         known: dict[tuple[str, str], Definition] = {}
         waiting, parsed = dict(self._domains), list[Definition]()
         while True:
-            # a file that mentions no known name cannot hold such a class: most files need not be parsed
-            mention = re.compile(rf"\b(?:{'|'.join({base, *(name for _, name in known)})})\b")
-            for file in [file for file, text in waiting.items() if mention.search(text)]:
+            names = {base, *(name for _, name in known)}
+            for file in [file for file, text in waiting.items() if _derives(text, names)]:
                 parsed += self._definitions(file, waiting.pop(file))
             more = {
                 (found.domain, found.name): found
@@ -194,6 +196,14 @@ class Catalogue:
             domain = parts[1] if parts[0] == "domains" and len(parts) > 2 else ""
             self._parsed[file] = list(_statements(_parse(file, text), file, module, domain))
         return self._parsed[file]
+
+
+def _derives(text: str, names: set[str]) -> bool:
+    """Whether a file may hold a class derived from one of ``names``: most files need not be parsed."""
+    either = "|".join(map(re.escape, names))
+    aliases = re.findall(rf"\b(?:{either})\s+as\s+(\w+)", text)
+    wanted = {*names, *aliases}
+    return any(wanted.intersection(re.findall(r"\w+", bases)) for bases in _BASES.findall(text))
 
 
 def _statements(tree: ast.Module, file: Path, module: str, domain: str) -> Iterator[Definition]:
@@ -285,6 +295,11 @@ def _parse(file: Path, text: str) -> ast.Module:
         return ast.parse(text)
     except SyntaxError as error:
         raise ZooError(f"{file}:{error.lineno}: this is not Python: {error.msg}") from error
+
+
+def _is_error(definition: Definition) -> bool:
+    bases = (getattr(builtins, name, None) for name in definition.bases)
+    return any(isinstance(base, type) and issubclass(base, BaseException) for base in bases)
 
 
 def _public(definitions: list[Definition]) -> list[Definition]:

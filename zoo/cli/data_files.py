@@ -48,7 +48,7 @@ def build(dataset: DataSet, overrides: Sequence[tuple[str, str]]) -> ZooData:
         values = parser.parse_args([f"--data.{key}={value}" for key, value in given])
     except ArgumentError as error:
         raise InputError(f"{dataset.name}: {' '.join(str(error).split())}") from error
-    data: ZooData = parser.instantiate_classes(values).data
+    data: ZooData = parser.instantiate(values).data
     return data
 
 
@@ -120,7 +120,7 @@ def verify(data: ZooData, dataset: DataSet) -> int:
         for line in bad:
             print(line, file=sys.stderr, flush=True)
     if wrong:
-        print(f"error: {root}: {wrong} things are wrong", file=sys.stderr)
+        print(f"error: {root}: {wrong} {'thing is' if wrong == 1 else 'things are'} wrong", file=sys.stderr)
     return WRONG if wrong else 0
 
 

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 
 from zoo.cli.arguments import closest, did_you_mean
 from zoo.cli.catalogue import Catalogue
@@ -29,8 +30,13 @@ class Kind:
     one: str
 
 
+@cache
+def _catalogue() -> Catalogue:
+    return Catalogue()
+
+
 def _models() -> list[Row]:
-    return [(found.name, found.domain, found.summary) for found in Catalogue().models()]
+    return [(found.name, found.domain, found.summary) for found in _catalogue().models()]
 
 
 def _losses() -> list[Row]:
@@ -42,16 +48,16 @@ def _losses() -> list[Row]:
             found.function.summary,
             found.function.reference,
         )
-        for found in Catalogue().losses()
+        for found in _catalogue().losses()
     ]
 
 
 def _metrics() -> list[Row]:
-    return [(use.definition.name, ", ".join(use.domains), use.definition.summary) for use in Catalogue().metrics()]
+    return [(use.definition.name, ", ".join(use.domains), use.definition.summary) for use in _catalogue().metrics()]
 
 
 def _data() -> list[Row]:
-    return [(found.name, found.domain, found.dataset, found.definition.summary) for found in Catalogue().data()]
+    return [(found.name, found.domain, found.dataset, found.definition.summary) for found in _catalogue().data()]
 
 
 KINDS = {

@@ -110,7 +110,6 @@ def _build(recipe: Recipe, text: str) -> tuple[ZooModule, ZooData]:
     module, data = build_model(recipe), build_data(recipe)
     module.recipe_text = text
     module.optimizer, module.lr_scheduler = build_optimizer(recipe), build_scheduler(recipe)
-    data.seed = _seed(recipe)
     data.items("train")
     data.items("val")
     module.set_classes(data.class_names)

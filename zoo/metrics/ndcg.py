@@ -31,18 +31,19 @@ def ndcg_values(
     the orders of equal scores: McSherry and Najork, ECIR 2008.
 
     Args:
-        scores: `(B, N)`, any number; a higher score stands higher.
-        target: `(B, N)`, relevance >= 0; a row whose relevances are all 0 has no ideal order.
-        mask: `(B, N)` bool, True = real; None where all are.
+        scores: ``(B, N)``, any number; a higher score stands higher.
+        target: ``(B, N)``, relevance >= 0; a row whose relevances are all 0 has no ideal order.
+        mask: ``(B, N)`` bool, True = real; None where all are.
         k: Depth of the list that counts; None for the whole list.
-        gain: `exp2` is `2^target - 1`, `linear` the target itself.
-        discount: What the gain at rank r (from 1) is divided by: `log2` is `log2(1 + r)`; `letor` is
-            `log2(max(r, 2))`, which does not tell the first two ranks apart (LETOR's scripts, and Jarvelin and
+        gain: ``exp2`` is ``2^target - 1``, ``linear`` the target itself.
+        discount: What the gain at rank r (from 1) is divided by: ``log2`` is ``log2(1 + r)``; ``letor`` is
+            ``log2(max(r, 2))``, which does not tell the first two ranks apart (LETOR's scripts, and Jarvelin and
             Kekalainen with base 2).
-        ties: Of equal scores, `average` takes the mean over all their orders, `order` the one in which they are given.
+        ties: Of equal scores, ``average`` takes the mean over all their orders, ``order`` the one in which they
+            are given.
 
     Returns:
-        `(B,)` values in [0, 1], 0 for a row without an ideal; `(B,)` bool, whether the row has an ideal.
+        ``(B,)`` values in [0, 1], 0 for a row without an ideal; ``(B,)`` bool, whether the row has an ideal.
 
     Raises:
         TypeError: A tensor is no tensor, or the mask is not bool.
@@ -69,11 +70,11 @@ class NDCG(Metric):
 
     Args:
         k: Depth of the list that counts; None for the whole list.
-        gain: `exp2` or `linear`.
-        discount: `log2` or `letor`.
-        ties: `average` or `order`.
-        empty: A list without a relevant item counts `zero` (LETOR, scikit-learn, torchmetrics), `one` (LightGBM), or
-            not at all (`skip`).
+        gain: ``exp2`` or ``linear``.
+        discount: ``log2`` or ``letor``.
+        ties: ``average`` or ``order``.
+        empty: A list without a relevant item counts ``zero`` (LETOR, scikit-learn, torchmetrics), ``one`` (LightGBM),
+            or not at all (``skip``).
         full: Only lists of at least k items count with their value, shorter ones count 0. That is what LETOR 4.0's
             script does to them, by leaving the value at rank k undefined.
     """
@@ -101,11 +102,11 @@ class NDCG(Metric):
         self.add_state("values", default=[], dist_reduce_fx="cat")
 
     def update(self, scores: Tensor, target: Tensor, mask: Tensor | None = None) -> None:
-        """Adds lists: `scores`, `target` `(B, N)`, `mask` `(B, N)` bool (True = real) or None."""
+        """Adds lists: ``scores``, ``target`` ``(B, N)``, ``mask`` ``(B, N)`` bool (True = real) or None."""
         self.values.append(self.per_list(scores, target, mask))
 
     def per_list(self, scores: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The value of each list that counts, `(B,)`, or fewer where `empty` is `skip`."""
+        """The value of each list that counts, ``(B,)``, or fewer where ``empty`` is ``skip``."""
         values, usable = ndcg_values(scores, target, mask, self.k, self.gain, self.discount, self.ties)
         if self.empty == "one":
             values = torch.where(usable, values, 1)
@@ -162,14 +163,14 @@ def _check(scores: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _weights(size: int, k: int | None, discount: Discount, like: Tensor) -> Tensor:
-    """One over the discount of ranks 1 to `size`, 0 beyond `k`; `(N,)`."""
+    """One over the discount of ranks 1 to ``size``, 0 beyond ``k``; ``(N,)``."""
     rank = torch.arange(1, size + 1, dtype=like.dtype, device=like.device)
     weights = 1 / torch.log2(rank + 1 if discount == "log2" else rank.clamp(min=2))
     return weights if k is None else torch.where(rank <= k, weights, 0)
 
 
 def _placed(scores: Tensor, gains: Tensor, real: Tensor, ties: Ties) -> Tensor:
-    """Gains in the order of descending score, `(B, N)`; what is not real comes last and has gain 0."""
+    """Gains in the order of descending score, ``(B, N)``; what is not real comes last and has gain 0."""
     scores = torch.where(real, scores, -torch.inf)
     ordered, index = scores.sort(dim=-1, descending=True, stable=True)
     placed = gains.gather(-1, index)

@@ -34,7 +34,7 @@ def build_model(recipe: Recipe) -> ZooModule:
 
 
 def build_data(recipe: Recipe) -> ZooData:
-    """The recipe's data, a ``zoo.training.ZooData``.
+    """The recipe's data, a ``zoo.training.ZooData``, with the recipe's seed.
 
     Args:
         recipe: As read.
@@ -43,6 +43,7 @@ def build_data(recipe: Recipe) -> ZooData:
         RecipeError: Its section ``data`` has mistakes, or the constructor refuses a value.
     """
     data: ZooData = _build_object(recipe, "data")
+    data.seed = int(recipe.tree.get("seed_everything") or 0)
     return data
 
 

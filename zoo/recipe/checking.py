@@ -21,9 +21,7 @@ def check(recipe: Recipe) -> list[Mistake]:
         recipe: As read.
     """
     seen = static(recipe)
-    if recipe.found and not recipe.root.table:
-        return in_order(recipe.found)
-    if seen.mistakes and not seen.doubts:
+    if not recipe.readable or (seen.mistakes and not seen.doubts):
         return in_order(seen.mistakes)
     from zoo.recipe.validate import validate
 
@@ -34,7 +32,7 @@ def check(recipe: Recipe) -> list[Mistake]:
 def static(recipe: Recipe) -> Check:
     """What the text shows: mistakes, and the places where it cannot tell."""
     seen = Check(recipe.classes, list(recipe.found))
-    if recipe.root.table:
+    if recipe.readable:
         seen.value(recipe.root, recipe.kind, ())
         seen.mistakes += _untrainable(recipe)
     return seen
@@ -46,7 +44,7 @@ def section_mistakes(recipe: Recipe, name: str) -> list[Mistake]:
     node, kind = recipe.node((name,)), recipe.kind.fields[name]
     if node is not None:
         seen.value(node, kind.kind, (name,))
-    elif kind.required and not recipe.found:
+    elif kind.required and recipe.readable:
         seen.say(Place(recipe.origin, 1), f"the section '{name}' is missing")
     return in_order(seen.mistakes)
 

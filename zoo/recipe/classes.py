@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 from zoo.recipe.annotations import Annotations
 from zoo.recipe.kinds import Slot
@@ -25,11 +26,13 @@ class ClassPath:
         path: The full path to write; as given where nothing better is known.
         found: The definition; that of the nearest name where the path is misspelt; None where there is none.
         problem: What is wrong with the path, None if nothing.
+        refused: Whether it is wrong because nobody vouches for it.
     """
 
     path: str
     found: Class | Function | Opaque | None
     problem: str | None = None
+    refused: bool = False
 
     @property
     def name(self) -> str:
@@ -86,11 +89,13 @@ class Classes:
         if len(parts) == 1:
             result = self._short(path, slot)
         elif not trust.allows(path):
-            result = ClassPath(path, None, refusal(path))
+            result = ClassPath(path, None, refusal(path), refused=True)
         else:
             result = self._dotted(parts, slot)
-        if result.problem is None:
-            return replace(result, problem=self._unfit(result, slot) or self._unsafe(result, slot, trust))
+        if result.problem is None and (unfit := self._unfit(result, slot)):
+            return replace(result, problem=unfit)
+        if result.problem is None and (unsafe := self._unsafe(result, slot, trust)):
+            return replace(result, problem=unsafe, refused=True)
         return result
 
     def fits(self, found: Found | None, slot: Slot | None) -> bool | None:
@@ -115,7 +120,8 @@ class Classes:
         result = self._dotted(path.split("."), None)
         if result.problem is not None or not isinstance(result.found, Class | Function):
             return False
-        return self.trust.allows(f"{result.found.module.name}.{result.found.node.name}")
+        module = result.found.module.name
+        return self.trust.allows(f"{module}.{result.found.node.name}") and not self._lies_here(module)
 
     def _unfit(self, result: ClassPath, slot: Slot | None) -> str | None:
         if slot is not None and isinstance(result.found, Class) and self.fits(result.found, slot) is False:
@@ -129,12 +135,20 @@ class Classes:
         found = result.found
         if not isinstance(found, Class):
             return f"{result.path} is not a class that can be told from its source; {refusal(result.path)}"
-        if not trust.allows(found.path):
+        if not trust.allows(found.path) or self._lies_here(found.module.name):
             return refusal(found.path)
         if slot is None or not self.fits(found, slot):
             wanted = f"a {slot.name}" if slot is not None else "a class wanted here"
             return f"{result.path} is not known to be {wanted}; {refusal(result.path)}"
         return None
+
+    def _lies_here(self, name: str) -> bool:
+        """Whether a module is a file of the current folder that goes by the name of an allowed library."""
+        top = self.symbols.finder.module(name.partition(".")[0])
+        if not isinstance(top, Module) or top.name == "zoo":
+            return False
+        folders = [folder.parent for folder in top.folders] or ([top.path.parent] if top.path else [])
+        return Path.cwd() in [folder.resolve() for folder in folders]
 
     # -- full paths
 

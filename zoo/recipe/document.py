@@ -115,7 +115,7 @@ class _Composer:
                 node = Node(self.value(event, line), Place(self.source, line))
                 if event.anchor:
                     self.anchors[event.anchor] = node
-                self.attach(node, line, merge=event.value == "<<" and event.style is None)
+                self.attach(node, line, merge=event.value == "<<" and event.implicit[0])
             elif isinstance(event, yaml.CollectionStartEvent):
                 self.open(event, line)
             elif isinstance(event, yaml.CollectionEndEvent):

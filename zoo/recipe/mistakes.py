@@ -77,8 +77,9 @@ def near(word: str, names: Iterable[str]) -> list[str]:
         if abs(len(plain) - len(other)) > longest // 3 + 1:
             continue
         apart = distance(plain, other)
-        if apart <= max(1, longest // 3) and apart < longest:
-            found.append((apart, distance(word, name), -SequenceMatcher(None, word, name).ratio(), name))
+        alike = SequenceMatcher(None, plain, other).ratio()
+        if (apart <= max(1, longest // 3) and apart < longest) or alike >= 0.65:
+            found.append((apart, distance(word, name), -alike, name))
     return [name for *_, name in sorted(found)]
 
 

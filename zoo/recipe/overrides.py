@@ -10,8 +10,8 @@ from zoo.recipe.classes import Classes
 from zoo.recipe.kinds import Anything, Arguments, Kind, Many, Record, Slot, Table, describe, options
 from zoo.recipe.mistakes import Mistake, Place, meant, meant_or_known
 from zoo.recipe.nodes import Node, Scalar, copy, dotted, node_of
-from zoo.recipe.scalars import accepts, read_value
-from zoo.recipe.steps import fields, inside, object_node, slot_of, slots
+from zoo.recipe.scalars import read_value
+from zoo.recipe.steps import fields, inside, names_object, object_node, slot_of, slots
 
 Overrides = Sequence[tuple[str, str]] | Mapping[str, object]
 
@@ -204,7 +204,7 @@ class Changes:
         table[part] = Node([*items, *new], old.place if old is not None and items else option.value.place)
 
     def _to_object(self, value: Node, kind: Kind) -> None:
-        if isinstance(value.content, str) and slots(kind) and not accepts(kind, value):
+        if names_object(self.classes, kind, value):
             value.content, value.typed = object_node(value, value.place).content, None
 
     def _replace(self, old: Node, kind: Kind, value: Node, option: Option) -> None:

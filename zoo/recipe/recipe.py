@@ -36,6 +36,7 @@ class Recipe:
         notes: What the user should know, e.g. arguments dropped with their class.
         found: Mistakes met while reading.
         classes: Resolves its class paths.
+        readable: Whether there is a tree at all.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Recipe:
     head: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     found: list[Mistake] = field(default_factory=list)
+    readable: bool = False
 
     @property
     def tree(self) -> dict[str, Any]:
@@ -138,7 +140,7 @@ def read_text(text: str, name: str, origin: str, trust: Trust, overrides: Overri
         if not found:
             found.append(Mistake(Place(origin, 1), _no_mapping(root)))
         return recipe
-    recipe.root = root
+    recipe.root, recipe.readable = root, True
     # the user's own modules lie in the current folder; a recipe that nobody vouches for must not reach them
     here = [FilePath.cwd()] if trust.whole or trust.modules else []
     recipe.classes = Classes(Symbols(here), trust)

@@ -39,7 +39,9 @@ def read_value(text: str, node: Node) -> Node:
         return Node(text, node.place, typed=text)
     if tree.table is not None and all(value.content is None for value in tree.table.values()):
         return Node(text, node.place, typed=text)  # "a:" and "{a}" are text, as for jsonargparse
-    return _moved(tree, node, text)
+    value = _moved(tree, node, text)
+    value.typed = text
+    return value
 
 
 def _moved(tree: Node, to: Node, text: str) -> Node:
@@ -95,10 +97,12 @@ def as_word(word: Word, node: Node) -> Scalar:
 
 def settle(node: Node, kind: Kind) -> None:
     """Turns an option's value back into the text that was typed, where nothing but text is wanted there."""
-    if node.typed is None or isinstance(node.content, str | dict | list):
+    if node.typed is None or isinstance(node.content, str):
         return
     alternatives = options(kind)
-    if any(_accepts(option, Node(node.content, node.place)) for option in alternatives):
-        return
-    if any(_accepts(option, node) for option in alternatives):
+    if isinstance(node.content, dict | list):
+        plain_only = all(isinstance(option, Simple | Limited | Choice) for option in alternatives)
+        if plain_only and accepts(kind, Node(node.typed, node.place)):
+            node.content, node.typed = node.typed, None
+    elif not any(_accepts(option, Node(node.content, node.place)) for option in alternatives) and accepts(kind, node):
         node.content = node.typed

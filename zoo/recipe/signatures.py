@@ -12,6 +12,7 @@ from zoo.recipe.symbols import Class, Function, Symbols
 _HOLLOW = {"builtins.object", "abc.ABC"}
 _BUILT = {"attr", "attrs"}  # decorators of these write a constructor that the text does not show
 _DATACLASS = "dataclasses.dataclass"
+_MODULE = "torch.nn.modules.module.Module"  # declares **kwargs and refuses all of them
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ def _along(symbols: Symbols, line: Iterator[Class | Outside | Opaque]) -> Signat
             continue
         if not isinstance(step, Class):
             return _UNKNOWN
+        if step.path == _MODULE:
+            return Signature()
         init = _method(step.node, "__init__")
         if init is not None:
             return _of_init(symbols, step, init, line)
@@ -205,8 +208,7 @@ def _of_init(
     named = {word.arg for word in calls[0].keywords}
     passed = [*list(signature.parameters)[:given], *(word for word in named if word)]
     inherited = {key: value for key, value in signature.parameters.items() if key not in passed and key not in own}
-    starred = any(isinstance(argument, ast.Starred) for argument in calls[0].args)
-    return Signature({**own, **inherited}, open=signature.open or starred)
+    return Signature({**own, **inherited}, signature.open)
 
 
 def _passes_on(call: ast.Call, name: str) -> bool:

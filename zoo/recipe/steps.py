@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 from zoo.recipe.classes import Classes, ClassPath
-from zoo.recipe.kinds import Anything, Arguments, Kind, Many, Name, Record, Row, Slot, Table, options
+from zoo.recipe.kinds import (
+    IMPORTABLE,
+    Anything,
+    Arguments,
+    Choice,
+    Kind,
+    Limited,
+    Many,
+    Name,
+    Record,
+    Row,
+    Simple,
+    Slot,
+    Table,
+    options,
+)
 from zoo.recipe.mistakes import Place
 from zoo.recipe.modules import Outside
 from zoo.recipe.nodes import Node, Scalar
@@ -18,6 +33,21 @@ def slots(kind: Kind) -> list[Slot]:
     found = [option for option in options(kind) if isinstance(option, Slot)]
     found += [Slot(o.cls, o.name) for o in options(kind) if isinstance(o, Record) and o.built]
     return found + [CALLABLE for option in options(kind) if isinstance(option, Name)]
+
+
+def names_object(classes: Classes, kind: Kind, node: Node) -> bool:
+    """Whether a text is to be understood as the class path of an object.
+
+    It is, where nothing else fits: it is dotted, or the name of a class that fits, or no other text is wanted at all.
+    """
+    text = node.content
+    if not isinstance(text, str) or "${" in text or not slots(kind) or accepts(kind, node):
+        return False
+    scalars = [o for o in options(kind) if isinstance(o, Simple | Limited | Choice) and o != Simple("null")]
+    if IMPORTABLE.fullmatch(text) or not scalars:
+        return True
+    path = slot_of(classes, kind, node)[1]
+    return path is not None and path.problem is None
 
 
 def slot_of(classes: Classes, kind: Kind, text: Node) -> tuple[Slot | None, ClassPath | None]:
@@ -91,7 +121,7 @@ def expand(classes: Classes, node: Node, kind: Kind) -> None:
     if node.void:
         return
     _unquote(classes, node, kind)
-    if isinstance(node.content, str) and not accepts(kind, node) and slots(kind):
+    if names_object(classes, kind, node):
         _, path = slot_of(classes, kind, node)
         if path is not None and path.problem is None:
             node.content, node.typed = object_node(node, node.place).content, None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,9 +86,8 @@ class Symbols:
         return None if plain and not written else Opaque(f"{owner.path}.{name} is no class statement")
 
     def _in_module(self, module: Module, name: str, seen: frozenset[tuple[str, str]]) -> Found | None:
-        inner = self.finder.module(f"{module.name}.{name}") if module.folders else None
         if (module.name, name) in seen:  # ``from . import name`` inside the package itself: the submodule is meant
-            return inner
+            return self._submodule(module, name)
         seen = seen | {(module.name, name)}
         opaque: Found | None = None
         value: Found | None = None
@@ -99,7 +99,12 @@ class Symbols:
             value = found if isinstance(found, Value) else value
         if name in module.bindings:
             return opaque or value or Opaque(f"{module.name}.{name} is imported from somewhere unknown")
-        return inner or self._through_stars(module, name, seen) or self._lazily(module, name, seen)
+        return (
+            self._submodule(module, name) or self._through_stars(module, name, seen) or self._lazily(module, name, seen)
+        )
+
+    def _submodule(self, module: Module, name: str) -> Found | None:
+        return self.finder.module(f"{module.name}.{name}") if module.folders else None
 
     def _follow(self, module: Module, binding: object, name: str, seen: frozenset[tuple[str, str]]) -> Found | None:
         if isinstance(binding, ast.ClassDef):
@@ -120,6 +125,8 @@ class Symbols:
             origin = self.finder.module(star)
             if isinstance(origin, Opaque):
                 return Opaque(f"{star} is not readable: {origin.why}", guessed=True)
+            if isinstance(origin, Outside) and hasattr(sys.modules.get(star), name):
+                return Outside(f"{star}.{name}")
             if isinstance(origin, Module) and (
                 name in origin.exports if origin.exports is not None else not name.startswith("_")
             ):
@@ -168,16 +175,22 @@ class Symbols:
         found = self.expression(cls.module, node)
         return found if isinstance(found, Class | Outside) else Opaque(f"a base of {cls.path} cannot be read")
 
-    def lineage(self, cls: Class) -> Iterator[Class | Outside | Opaque]:
-        """The class and its bases in method resolution order, as far as asked for."""
+    def lineage(self, cls: Class, below: frozenset[Class] = frozenset()) -> Iterator[Class | Outside | Opaque]:
+        """The class and its bases in method resolution order, as far as asked for; ``below`` is where it came from."""
+        if cls in below:
+            yield Opaque(f"{cls.path} is its own base")
+            return
+        below = below | {cls}
         yield cls
         bases = [base for base in self.bases(cls) if not (isinstance(base, Outside) and base.name in _HOLLOW)]
         if len(bases) == 1 and isinstance(bases[0], Class):
-            yield from self.lineage(bases[0])
+            yield from self.lineage(bases[0], below)
         elif len(bases) == 1:
             yield bases[0]
         elif bases:
-            yield from _merge([list(self.lineage(b)) if isinstance(b, Class) else [b] for b in bases], bases)
+            lines: list[list[Class | Outside | Opaque]]
+            lines = [list(self.lineage(base, below)) if isinstance(base, Class) else [base] for base in bases]
+            yield from _merge(lines, bases)
 
     def is_subclass(self, cls: Class, wanted: Class | Outside) -> bool | None:
         """Whether a class descends from another; None where only an import can tell."""

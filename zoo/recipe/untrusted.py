@@ -14,6 +14,7 @@ from zoo.recipe.recipe import Recipe, read_text
 from zoo.recipe.shape import REQUIRED
 from zoo.recipe.symbols import Class
 from zoo.recipe.trust import Trust, refusal
+from zoo.recipe.values import Check
 
 MAX_CARRIED = 200_000
 
@@ -42,10 +43,20 @@ def carried(text: str, origin: str, trust: Sequence[str] = (), overrides: Overri
     mistakes = list(recipe.found)
     for name in REQUIRED:
         mistakes += section_mistakes(recipe, name)
-    mistakes += _forbidden(recipe)
+    mistakes += _forbidden(recipe) + _refused(recipe)
     if mistakes:
         raise RecipeError(in_order(mistakes))
     return recipe
+
+
+def _refused(recipe: Recipe) -> list[Mistake]:
+    """What the other sections could import that nobody vouches for."""
+    seen = Check(recipe.classes)
+    for name, entry in recipe.kind.fields.items():
+        node = recipe.node((name,))
+        if node is not None and name not in REQUIRED:
+            seen.value(node, entry.kind, (name,))
+    return seen.refusals
 
 
 def _forbidden(recipe: Recipe) -> list[Mistake]:

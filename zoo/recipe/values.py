@@ -17,6 +17,7 @@ from zoo.recipe.kinds import (
     OneOf,
     Record,
     Row,
+    Simple,
     Slot,
     Table,
     a,
@@ -29,7 +30,7 @@ from zoo.recipe.mistakes import Mistake, Place, meant, meant_or_known, nearest
 from zoo.recipe.modules import Opaque
 from zoo.recipe.nodes import Node, Path, Scalar, dotted
 from zoo.recipe.scalars import accepts, read_value
-from zoo.recipe.steps import slots
+from zoo.recipe.steps import names_object, slots
 from zoo.recipe.symbols import Class, Function
 from zoo.recipe.trust import refusal
 
@@ -44,15 +45,19 @@ class Check:
         classes: Resolves class paths.
         mistakes: What is wrong for certain.
         doubts: Paths of the objects about which only an import can tell.
+        refusals: Those of the mistakes that name code which nobody vouches for.
     """
 
     classes: Classes
     mistakes: list[Mistake] = field(default_factory=list)
     doubts: list[Path] = field(default_factory=list)
+    refusals: list[Mistake] = field(default_factory=list)
 
-    def say(self, place: Place, text: str) -> None:
+    def say(self, place: Place, text: str, refused: bool = False) -> None:
         """Adds a mistake."""
         self.mistakes.append(Mistake(place, text))
+        if refused:
+            self.refusals.append(self.mistakes[-1])
 
     def value(self, node: Node, kind: Kind, path: Path) -> None:
         """Checks one value, whatever it is.
@@ -88,6 +93,7 @@ class Check:
         best = min(trials, key=lambda trial: len(trial.mistakes))
         self.mistakes += best.mistakes
         self.doubts += best.doubts
+        self.refusals += best.refusals
 
     # -- scalars and lists
 
@@ -96,9 +102,8 @@ class Check:
         if accepts(kind, node):
             self._named(node, kind, path)
             return
-        choices = slots(kind)
-        if isinstance(node.content, str) and choices:
-            self._object(node, node.content, None, choices[0], path)
+        if isinstance(node.content, str) and names_object(self.classes, kind, node):
+            self._object(node, node.content, None, slots(kind)[0], path)
         else:
             self._expected(node, kind, path)
 
@@ -119,9 +124,9 @@ class Check:
         if any(isinstance(option, Slot) for option in options(kind)) and not accepts(kind, node):
             return  # it is taken for a class path, and judged as one
         if IMPORTABLE.fullmatch(node.content) and not self.classes.importable(node.content):
-            self.say(node.place, f"{dotted(path)}: {refusal(node.content)}")
+            self.say(node.place, f"{dotted(path)}: {refusal(node.content)}", refused=True)
         elif not isinstance(read_value(node.content, node).content, str | int | float | None):
-            self.say(node.place, f"{dotted(path)}: quoted YAML is not read here, got {given(node)}")
+            self.say(node.place, f"{dotted(path)}: quoted YAML is not read here, got {given(node)}", refused=True)
 
     def _list(self, node: Node, items: list[Node], kind: Kind, path: Path) -> None:
         alternatives = options(kind)
@@ -148,8 +153,8 @@ class Check:
         choices = slots(kind)
         tables: list[Kind] = [o for o in alternatives if isinstance(o, Record | Table | Arguments)]
         loose = any(isinstance(option, Anything) for option in alternatives)
-        marked = any(isinstance(key, str) and nearest(key, SPEC[:2]) for key, _ in node.entries())
-        if choices and marked:
+        marked = bool(choices) and any(_like_spec(key) for key, _ in node.entries())
+        if marked:
             self._spec(node, None if loose else self._choose(node, choices), path)
         elif loose:
             self._loose(node, path)
@@ -218,6 +223,8 @@ class Check:
             self.say(text.place, f"{label(text, (*path, 'class_path'))}expected a class path, got {given(text)}")
             return
         self._object(text, text.text, arguments, slot, path)
+        if "dict_kwargs" in known:
+            self.value(known["dict_kwargs"], Table(Simple("str"), Anything()), (*path, "dict_kwargs"))
         parameters = self.classes.signature(self.classes.resolve(text.text, slot, vouched(text)).found).parameters
         for key, value in astray:
             belongs = nearest(str(key), parameters)
@@ -227,7 +234,7 @@ class Check:
     def _object(self, text: Node, path_text: str, arguments: Node | None, slot: Slot | None, path: Path) -> None:
         result = self.classes.resolve(path_text, slot, vouched(text))
         if result.problem is not None:
-            self.say(text.place, result.problem)
+            self.say(text.place, result.problem, result.refused)
         elif not isinstance(result.found, Class) or self.classes.fits(result.found, slot) is None:
             self.doubts.append(path)
         names = Names(result.name, {}, [], given=slot.given if slot is not None else frozenset())
@@ -256,7 +263,8 @@ class Check:
     def _entries(self, node: Node, names: Names, path: Path, place: Place) -> None:
         """Checks keys and values of a mapping with known keys; ``place`` is where a missing one is reported."""
         present = [key for key, _ in node.entries()]
-        free = [name for name in names.kinds if name not in present and name not in names.owned]
+        usable = [name for name in names.kinds if name not in names.owned]
+        free = [name for name in usable if name not in present]
         guessed: set[str] = set()
         for key, value in node.entries():
             inner = (*path, key if isinstance(key, int) else str(key))
@@ -273,8 +281,9 @@ class Check:
                     self.doubts.append(path[:-1] if path[-1:] == ("init_args",) else path)
                 self.value(value, Anything(), inner)
             else:
-                close = nearest(key, free)
-                self.say(value.place, names.refuse(key, free))
+                others = free if nearest(key, free) else usable  # a name may be misspelt beside itself
+                close = nearest(key, others)
+                self.say(value.place, names.refuse(key, others))
                 if close is not None:
                     guessed.add(close)
                     self.value(value, names.kinds[close], inner)
@@ -318,6 +327,10 @@ class Names:
     def miss(self, name: str) -> str:
         """What is said of a missing key."""
         return f"the section '{name}' is missing" if self.root else f"{self.owner} needs '{name}'"
+
+
+def _like_spec(key: Scalar) -> bool:
+    return isinstance(key, str) and (key in SPEC or nearest(key, SPEC[:2]) is not None)
 
 
 def label(node: Node, path: Path) -> str:

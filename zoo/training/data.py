@@ -88,11 +88,11 @@ class ZooData(pl.LightningDataModule):
         raise ZooError(f"{type(self).__name__} does not say how to read its {split} split")
 
     def make(self, root: Path) -> None:
-        """Writes tiny synthesized data in the official format into the empty folder ``root``."""
+        """Writes tiny synthesized data of ``self.seed`` in the official format into the empty folder ``root``."""
         raise InputError(f"{type(self).__name__} cannot be synthesized; give --data.root DIR")
 
     def synthetic_arguments(self) -> dict[str, Any]:
-        """Everything that :meth:`make` depends on, as plain values; part of the cache key."""
+        """What :meth:`make` depends on beside the seed, as plain values; part of the cache key."""
         return {}
 
     def order(self, items: Items, subset: np.ndarray, rank: int, world_size: int) -> EpochOrder:
@@ -120,7 +120,7 @@ class ZooData(pl.LightningDataModule):
             InputError: No such folder; names the places looked at.
         """
         if self.use_synthesized and self.root is None:
-            return synthesized(type(self).__name__, self.synthetic_arguments(), self.make)
+            return synthesized(type(self).__name__, {"seed": self.seed, **self.synthetic_arguments()}, self.make)
         return resolve_root(self.root, self.domain, self.dataset, self.dataset)
 
     def items(self, split: Split) -> Seeded:

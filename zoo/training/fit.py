@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from zoo.errors import InputError, ZooError
 from zoo.training.checkpoints import LAST, AtomicCheckpointIO, Checkpoints, Reseed, remove_leftovers
@@ -20,6 +21,15 @@ from zoo.training.journal import Journal
 from zoo.training.module import NonFiniteLoss, ZooModule
 from zoo.training.pictures import Pictures
 from zoo.training.progress import Bar, Lines
+
+
+class Events(TensorBoardLogger):
+    """TensorBoard events alone: Lightning's logger would add an empty hparams.yaml to the run folder."""
+
+    def save(self) -> None:
+        """Flushes the events."""
+        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            self.experiment.flush()
 
 
 def quiet() -> None:
@@ -87,7 +97,7 @@ def fit(
             **arguments,
             "callbacks": [*own, *arguments.get("callbacks", [])],
             "plugins": [AtomicCheckpointIO(), *arguments.get("plugins", [])],
-            "logger": TensorBoardLogger(folder, name="", version="", purge_step=step if resume else None),
+            "logger": Events(folder, name="", version="", purge_step=step if resume else None),
             "enable_progress_bar": sys.stdout.isatty(),
             "default_root_dir": folder,
         }

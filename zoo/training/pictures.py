@@ -14,7 +14,9 @@ from zoo.training.module import ZooModule
 
 
 class Pictures(Callback):
-    """Draws the first validation batch of each validation with the module's ``picture``.
+    """Draws the first validation batch with the module's ``picture`` after epochs 1, 2, 4, 8, ... and the last.
+
+    Drawing takes longer than a small epoch, and a training of hundreds of epochs needs no hundreds of pictures.
 
     Args:
         folder: ``pictures/`` of the run.
@@ -36,11 +38,17 @@ class Pictures(Callback):
         """Writes ``step_<n>.png``."""
         if batch_idx or trainer.sanity_checking or not trainer.is_global_zero or not isinstance(pl_module, ZooModule):
             return
+        epoch = trainer.current_epoch + 1
+        if epoch & (epoch - 1) and epoch != trainer.max_epochs:
+            return
         figure = pl_module.picture(batch)
         if figure is None:
             return
+        from matplotlib.image import imread
+
         self.folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(self.folder / f"step_{trainer.global_step:06d}.png", dpi=100)
+        file = self.folder / f"step_{trainer.global_step:06d}.png"
+        figure.savefig(file, dpi=100)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_figure("val/picture", figure, trainer.global_step)
+                logger.experiment.add_image("val/picture", imread(file), trainer.global_step, dataformats="HWC")

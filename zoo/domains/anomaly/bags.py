@@ -165,9 +165,7 @@ class BagData(ZooData):
                 f"{self.folder()}: training needs anomalous and normal videos, "
                 f"the train split has {anomalous} anomalous and {len(labels) - anomalous} normal"
             )
-        return BagOrder(
-            labels, self.batch_size, self.steps_per_epoch, self.replacement, self.seed, rank, world_size
-        )
+        return BagOrder(labels, self.batch_size, self.steps_per_epoch, self.replacement, self.seed, rank, world_size)
 
     def collate(self, batch: list[dict[str, Any]]) -> dict[str, Any]:
         """See :func:`collate_bags`."""

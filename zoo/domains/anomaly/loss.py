@@ -67,7 +67,8 @@ def mil_terms(
     counts = int(anomalous.sum()), int((~anomalous).sum())
     if 0 in counts:
         raise InputError(
-            f"a batch needs anomalous and normal bags to rank, this one has {counts[0]} anomalous and {counts[1]} normal"
+            "a batch needs anomalous and normal bags to rank, "
+            f"this one has {counts[0]} anomalous and {counts[1]} normal bags"
         )
     if ranking is not None:
         value = ranking(maxima, target)

@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from scipy.sparse.csgraph import connected_components
 
 from zoo.domains.anomaly.bags import BagData, as_segments
 from zoo.domains.anomaly.features import checked, read_arrays
-from zoo.domains.anomaly.protocols import CLIP, Event
+from zoo.domains.anomaly.protocols import CLIP
 from zoo.domains.anomaly.segments import Segmenting
 from zoo.domains.anomaly.synthesis import synthesize_clips
+from zoo.domains.anomaly.timelines import SHARES, SNIPPETS, Timeline, compose, same_camera, split_of
 from zoo.errors import InputError
 from zoo.training import DataError, Items, Split
 
 FEATURES, CLIPS = "features_efflite0_12f_fp16.npz", "clips.json"
-SHARES: dict[Split, float] = {"train": 0.6, "val": 0.15, "test": 0.25}
-SAME_CAMERA = 0.8
-SNIPPETS = 4
-
-
-@dataclass(frozen=True)
-class Timeline:
-    """Clips one after the other: ``clips`` their numbers, ``events`` first and last frame of each run of fights."""
-
-    name: str
-    clips: tuple[int, ...]
-    events: tuple[Event, ...]
 
 
 class Timelines:
@@ -40,7 +27,6 @@ class Timelines:
         timelines: What is composed.
         snippets: ``(clips, 4, D)`` features of every clip.
         segmenting: Give 32 segments, made in this way; None gives the snippets, with frames and events.
-        truth: Whether the events are given.
     """
 
     def __init__(self, timelines: list[Timeline], snippets: np.ndarray, segmenting: Segmenting | None) -> None:
@@ -170,92 +156,24 @@ def read_clips(root: Path) -> tuple[np.ndarray, np.ndarray]:
     for number, entry in enumerate(entries, 1):
         name, label = (entry.get("clip"), entry.get("label")) if isinstance(entry, dict) else (None, None)
         if not isinstance(name, str) or label not in (0, 1):
-            raise DataError(f"{table}: clip {number}: expected a name `clip` and a `label` 0 or 1, got {str(entry)[:80]}")
+            raise DataError(
+                f"{table}: clip {number}: expected a name `clip` and a `label` 0 or 1, got {str(entry)[:80]}"
+            )
         if name not in arrays:
             raise DataError(f"{root / FEATURES}: has no features of {name} (clip {number} of {table.name})")
         labels.append(int(label))
         snippets.append(_snippets(arrays[name], f"{root / FEATURES}[{name}]"))
         if snippets[-1].shape != snippets[0].shape:
-            raise DataError(f"{root / FEATURES}[{name}]: has rows of {snippets[-1].shape[-1]} numbers, the first clip of "
-                            f"{snippets[0].shape[-1]}")  # fmt: skip
+            widths = snippets[-1].shape[-1], snippets[0].shape[-1]
+            raise DataError(
+                f"{root / FEATURES}[{name}]: has rows of {widths[0]} numbers, the first clip of {widths[1]}"
+            )
     return np.array(labels), np.stack(snippets)
+
+
 def _snippets(frames: np.ndarray, where: str) -> np.ndarray:
     frames = checked(frames, where)
     if frames.ndim != 2 or len(frames) < SNIPPETS or len(frames) % SNIPPETS:
         raise DataError(f"{where}: has shape {frames.shape}, expected (12, D), 12 frames of a clip")
     means: np.ndarray = frames.reshape(SNIPPETS, -1, frames.shape[-1]).mean(axis=1)
     return means
-
-
-def same_camera(snippets: np.ndarray) -> np.ndarray:
-    """Numbers the cameras: clips whose mean features have a cosine above 0.8 are of one camera, and so are theirs.
-
-    Args:
-        snippets: ``(N, S, D)``.
-
-    Returns:
-        ``(N,)`` integers.
-    """
-    means = snippets.mean(axis=1)
-    means = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
-    camera: np.ndarray = connected_components(means @ means.T > SAME_CAMERA, directed=False)[1]
-    return camera
-
-
-def split_of(cameras: np.ndarray, seed: int) -> np.ndarray:
-    """Shares cameras out to the splits.
-
-    Args:
-        cameras: ``(N,)`` camera of each clip.
-        seed: Of the permutation of the cameras.
-
-    Returns:
-        ``(N,)`` names of splits; all clips of a camera have the same.
-    """
-    order = np.random.default_rng(seed).permutation(np.unique(cameras))
-    counts = np.array([(cameras == camera).sum() for camera in order])
-    # a camera belongs where the middle of its clips falls
-    middle = (np.cumsum(counts) - counts / 2) / counts.sum()
-    edges = np.cumsum(list(SHARES.values()))[:-1]
-    names = np.array(list(SHARES))[np.searchsorted(edges, middle)]
-    result: np.ndarray = np.array([names[np.flatnonzero(order == camera)[0]] for camera in cameras])
-    return result
-
-
-def compose(
-    name: str,
-    rng: np.random.Generator,
-    others: np.ndarray,
-    fights: np.ndarray | None,
-    shortest: int,
-    longest: int,
-) -> Timeline:
-    """Composes a timeline.
-
-    Args:
-        name: Its id.
-        rng: Source of everything random.
-        others: Clips without a fight.
-        fights: Fight clips in the order of the data set, neighbours being of one fight; None for a normal timeline.
-        shortest: Least number of clips without a fight.
-        longest: Largest such number.
-
-    Returns:
-        The timeline, with 64 frames per clip.
-    """
-    size = int(rng.integers(shortest, longest + 1))
-    normal = rng.choice(others, size, replace=size > len(others)).tolist()
-    if fights is None:
-        return Timeline(name, tuple(normal), ())
-    count = min(int(rng.integers(1, 3)), size)
-    places = set(rng.choice(size, count, replace=False).tolist())
-    clips: list[int] = []
-    events: list[Event] = []
-    for position, clip in enumerate(normal):
-        if position in places:
-            length, start = int(rng.integers(1, 4)), int(rng.integers(len(fights)))
-            run = fights[start : start + length].tolist()
-            events.append((len(clips) * SNIPPETS * CLIP + 1, (len(clips) + len(run)) * SNIPPETS * CLIP))
-            clips += run
-        clips.append(clip)
-    return Timeline(name, tuple(clips), tuple(events))

@@ -64,16 +64,18 @@ def clips_of_video(world: World, rng: np.random.Generator, clips: int, events: l
     rows = np.tile(2.0 * scene, (clips, 1))
     for _ in range(rng.integers(1, 4)):
         start, length = rng.integers(clips), 1 + rng.integers(max(1, clips // 4))
-        rows[start : start + length] += rng.uniform(0.5, 1.5) * world.distractions[rng.integers(len(world.distractions))]
+        rows[start : start + length] += (
+            rng.uniform(0.5, 1.5) * world.distractions[rng.integers(len(world.distractions))]
+        )
     frame = np.arange(clips) * CLIP
     for first, last in events:
         inside = (frame + CLIP >= first) & (frame <= last)
-        rows[inside] += rng.uniform(0.6, 1.4) * world.events[kind]
-    noise = rng.normal(scale=1.6 / np.sqrt(width), size=(clips, width))
+        rows[inside] += rng.uniform(1.4, 2.4) * world.events[kind]
+    noise = rng.normal(scale=0.8 / np.sqrt(width), size=(clips, width))
     return np.maximum(rows + noise, 0)
 
 
-def synthesize(root: Path, seed: int = 0, width: int = 64, train: int = 40, test: int = 16) -> None:
+def synthesize(root: Path, seed: int = 0, width: int = 64, train: int = 60, test: int = 20) -> None:
     """Writes a tiny UCF-Crime: lists, annotations and a text file of 32 segments per video.
 
     Args:
@@ -132,7 +134,7 @@ def synthesize_clips(root: Path, seed: int = 0, width: int = 64, clips: int = 60
             arrays[name] = np.maximum(base + noise, 0).astype(np.float16)
             table.append({"clip": name, "label": label, "n_frames": 60, "fps": 29.97, "size": [640, 360]})
     (root / "clips.json").write_text(json.dumps(table, indent=0))
-    np.savez(root / "features_efflite0_12f_fp16.npz", **arrays)  # type: ignore[arg-type]
+    np.savez(root / "features_efflite0_12f_fp16.npz", **arrays)
 
 
 def _events(rng: np.random.Generator, frames: int) -> list[Event]:

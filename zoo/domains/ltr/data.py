@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ class Queries:
         return len(self.queries)
 
     def item(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
-        """One query: `id`, `index`, `features` `(N, F)`, `target` `(N,)`, `documents` (N names).
+        """One query: ``id``, ``index``, ``features`` ``(N, F)``, ``target`` ``(N,)``, ``documents`` (N names).
 
         Raises:
             DataError: One of its lines is malformed; names file and line.
@@ -53,8 +53,8 @@ def collate(batch: list[dict[str, Any]]) -> dict[str, Any]:
     """Pads queries to the longest of the batch.
 
     Returns:
-        `features` `(B, N, F)` and `target` `(B, N)` with zeros where nothing is real, `mask` `(B, N)` (True = real),
-        `index` `(B,)`, and the lists `id` and `documents`.
+        ``features (B, N, F)`` and ``target (B, N)`` with zeros where nothing is real, ``mask (B, N)`` (True = real),
+        ``index (B,)``, and the lists ``id`` and ``documents``.
     """
     sizes = torch.tensor([len(item["target"]) for item in batch])
     return {
@@ -79,32 +79,33 @@ class MQ2008(ZooData):
     (checked: minimum 0 and maximum 1, or constant, in every query), so nothing is normalised here.
 
     Args:
-        fold: Official fold, 1 to 5.
         root: Folder with S1.txt to S5.txt, or with Fold1/train.txt, vali.txt, test.txt and so on.
         batch_size: Queries per process and training step.
         workers: Loader processes.
         synthesize: Use tiny made-up data in the same format.
         limit: Use only this many queries of each split.
-        on_error: `stop` at the first malformed line, or `skip` the queries that have one, count and report them.
+        on_error: ``stop`` at the first malformed line, or ``skip`` the queries that have one, count and report them.
+        fold: Official fold, 1 to 5.
     """
 
-    domain: ClassVar[str] = "ltr"
-    dataset: ClassVar[str] = "mq2008"
-    source: ClassVar[str] = (
-        "https://www.microsoft.com/en-us/research/project/letor-learning-rank-information-retrieval/"
-    )
-    terms: ClassVar[str] = "Microsoft Research, for research use"
-    layout: ClassVar[str] = "S1.txt ... S5.txt, or Fold1/{train,vali,test}.txt ... Fold5/{train,vali,test}.txt"
+    domain = "ltr"
+    dataset = "mq2008"
+    source = "https://www.microsoft.com/en-us/research/project/letor-learning-rank-information-retrieval/ (MQ2008.rar)"
+    terms = "licence of LETOR by Microsoft Research, for research use"
+    layout = """
+    S1.txt ... S5.txt             a document per line: label qid:Q 1:v 2:v ... 46:v #docid = D inc = I prob = P
+    Fold1/{train,vali,test}.txt   the same by official fold, up to Fold5; read instead of S1 to S5 where it is there
+    """
 
     def __init__(
         self,
-        fold: int = 1,
         root: str | None = None,
         batch_size: int = 32,
         workers: int = 0,
         synthesize: bool = False,
         limit: int | None = None,
         on_error: Literal["stop", "skip"] = "stop",
+        fold: int = 1,
     ) -> None:
         super().__init__(root, batch_size, workers, synthesize, limit, on_error)
         if not 1 <= fold <= PARTS:
@@ -130,8 +131,12 @@ class MQ2008(ZooData):
         return collate(batch)
 
     def make(self, root: Path) -> None:
-        """Writes the synthesized set."""
-        synthesize(root)
+        """Writes tiny data in the official format."""
+        synthesize(root, seed=self.seed)
+
+    def synthetic_arguments(self) -> dict[str, Any]:
+        """The seed; everything else is fixed."""
+        return {"seed": self.seed}
 
 
 def split_files(root: Path, fold: int, split: Split) -> list[Path]:
@@ -154,5 +159,6 @@ def split_files(root: Path, fold: int, split: Split) -> list[Path]:
         files = [root / f"S{part}.txt" for part in chosen]
     missing = [str(file.relative_to(root)) for file in files if not file.is_file()]
     if missing:
-        raise DataError(f"{root}: no {', '.join(missing)}; fold {fold} of MQ2008 needs {MQ2008.layout}")
+        both = f"S1.txt to S5.txt, or Fold{fold}/train.txt, vali.txt and test.txt"
+        raise DataError(f"{root}: no {', '.join(missing)}; fold {fold} of MQ2008 needs {both}")
     return files

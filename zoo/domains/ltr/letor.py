@@ -1,4 +1,4 @@
-"""Reader of the LETOR text format: `label qid:Q 1:v 2:v ... F:v #docid = D ...`, a line per document."""
+"""Reader of the LETOR text format: ``label qid:Q 1:v 2:v ... F:v #docid = D ...``, a line per document."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Query:
         qid: Name of the query.
         place: File and line of its first document, for messages.
         lines: Line number of each document in the file, from 1.
-        documents: `docid` of each document, empty text where the line has none.
+        documents: ``docid`` of each document, empty text where the line has none.
         labels: Relevance grade of each document.
         rows: Feature values of each document, F numbers each.
         error: What is wrong with its first unusable line; such a query is counted or stops the reading.
@@ -39,12 +39,12 @@ class Query:
 
     @property
     def features(self) -> np.ndarray:
-        """`(N, F)` float32."""
+        """``(N, F)`` float32."""
         return np.stack(self.rows)
 
     @property
     def target(self) -> np.ndarray:
-        """`(N,)` int64."""
+        """``(N,)`` int64."""
         return np.asarray(self.labels, dtype=np.int64)
 
 
@@ -54,8 +54,8 @@ def read_letor(file: Path, features: int, grades: int | None = None, strict: boo
     Args:
         file: Text in LETOR format; the lines of a query stand together; every line gives all features.
         features: F, the number of features of a document.
-        grades: Labels are 0 to `grades - 1`; None takes any whole number.
-        strict: Stop at the first bad line. Otherwise a bad line makes its query unusable (`Query.error`); a line
+        grades: Labels are 0 to ``grades - 1``; None takes any whole number.
+        strict: Stop at the first bad line. Otherwise a bad line makes its query unusable (``Query.error``); a line
             whose query cannot be told stops the reading all the same.
 
     Returns:
@@ -128,7 +128,7 @@ def _label(word: str, grades: int | None, place: str) -> int:
 
 
 def _features(words: Iterable[str], features: int, place: str) -> np.ndarray:
-    """The values of features 1 to F, `(F,)` float32."""
+    """The values of features 1 to F, ``(F,)`` float32."""
     values: list[float] = []
     for word in words:
         index, value = _pair(word, place)

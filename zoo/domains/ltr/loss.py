@@ -13,11 +13,11 @@ def objective(scores: Tensor, target: Tensor, mask: Tensor, ranking: ScoreLoss |
     """What a batch of queries costs, over the queries of all processes.
 
     Args:
-        scores: `(B, N)`.
-        target: `(B, N)`, relevance grades.
-        mask: `(B, N)` bool, True = real.
+        scores: ``(B, N)``.
+        target: ``(B, N)``, relevance grades.
+        mask: ``(B, N)`` bool, True = real.
         ranking: A score loss, each query a list of its own; None for regression, the mean of
-            `(score - grade)^2` over all documents (pointwise, as in Cossock and Zhang, COLT 2006).
+            ``(score - grade)^2`` over all documents (pointwise, as in Cossock and Zhang, COLT 2006).
 
     Returns:
         A scalar.
@@ -32,12 +32,12 @@ def gather_queries(scores: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor
     """Joins the queries of all processes, padded to the longest of them; the input itself on one process.
 
     Args:
-        scores: `(B, N)`; B and N may differ between processes.
-        target: `(B, N)`.
-        mask: `(B, N)` bool.
+        scores: ``(B, N)``; B and N may differ between processes.
+        target: ``(B, N)``.
+        mask: ``(B, N)`` bool.
 
     Returns:
-        The same three, `(sum of B, largest N)`.
+        The same three, ``(sum of B, largest N)``.
     """
     longest = int(gather(torch.tensor([scores.shape[1]], device=scores.device)).max())
     room = (0, longest - scores.shape[1])

@@ -31,14 +31,14 @@ class MLPRanker(ZooModule):
     """Scores each document of a query by a multilayer perceptron; the loss compares the scores within a query.
 
     Args:
-        ranking: Any score loss of `zoo.ranking`; null trains the same network by regression of the grades.
+        ranking: Any score loss of ``zoo.ranking``; null trains the same network by regression of the grades.
         features: Features of a document.
         hidden: Widths of the hidden layers.
         dropout: Probability of dropping a hidden unit.
-        protocol: NDCG@10 as usual (`standard`: gain 2^grade - 1 over log2(1 + rank), equal scores averaged over their
-            orders), or as LETOR 4.0's script computes it (`letor4`: log2(max(rank, 2)), equal scores in the order of
+        protocol: NDCG@10 as usual (``standard``: gain 2^grade - 1 over log2(1 + rank), equal scores averaged over their
+            orders), or as LETOR 4.0's script computes it (``letor4``: log2(max(rank, 2)), equal scores in the order of
             the file, queries of fewer than 10 documents count 0). Queries without a relevant document count 0 in both.
-        monitor: The metric that picks `best.ckpt`: `val/ndcg10` or `val/map`.
+        monitor: The metric that picks ``best.ckpt``: ``val/ndcg10`` or ``val/map``.
         mode: Whether more or less of it is better.
         groups: Parameter groups.
 
@@ -75,11 +75,11 @@ class MLPRanker(ZooModule):
 
     @property
     def protocol(self) -> str:
-        """`standard` or `letor4`."""
+        """``standard`` or ``letor4``."""
         return self._protocol
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """One term, `ranking` or `regression`. The network sees real documents only, so padding costs nothing."""
+        """One term, ``ranking`` or ``regression``. The network sees real documents only, so padding costs nothing."""
         mask = batch["mask"]
         real = self.network(batch["features"][mask].unsqueeze(0)).scores.squeeze(0)
         scores = torch.zeros_like(mask, dtype=real.dtype).masked_scatter(mask, real)
@@ -94,11 +94,12 @@ class MLPRanker(ZooModule):
 
     def evaluate_batch(self, batch: Batch, metrics: MetricCollection) -> list[Row]:
         """One row per query: its size, its NDCG@10 and the scores of its documents in their given order."""
-        scores, target, mask = self.network(batch["features"]).scores, batch["target"], batch["mask"]
+        scores, target, mask = score_documents(self.network, batch["features"]), batch["target"], batch["mask"]
         ndcg: Any = metrics["ndcg10"]
         ndcg.update(scores, target, mask)
-        indexes = batch["index"].unsqueeze(1).expand_as(mask)
-        metrics["map"].update(scores[mask], target[mask] > 0, indexes=indexes[mask])
+        index = batch["index"].unsqueeze(1).expand_as(mask)
+        # torchmetrics counts what has a score of at most 0 as not retrieved, so it gets places instead
+        metrics["map"].update(1 / places(scores, mask)[mask], target[mask] > 0, indexes=index[mask])
         values = ndcg.per_list(scores, target, mask).tolist()
         return [
             {
@@ -115,10 +116,11 @@ class MLPRanker(ZooModule):
         """Scores the documents of queries.
 
         Args:
-            features: `(B, N, F)`, or `(N, F)` as a batch of one; scaled to [0, 1] within each query, as LETOR's are.
+            features: ``(B, N, F)``, or ``(N, F)`` as a batch of one; scaled to [0, 1] within each query
+                as LETOR's are.
 
         Returns:
-            `.scores` `(B, N)`, a higher score stands higher.
+            ``.scores`` ``(B, N)``, a higher score stands higher.
 
         Raises:
             InputError: Another shape, or a value that is not finite.
@@ -132,15 +134,14 @@ class MLPRanker(ZooModule):
             place = tuple(int(i) for i in (~torch.isfinite(given)).nonzero()[0])
             raise InputError(f"features: the value at {place} is not finite")
         self.eval()
-        output: RankerOutput = self.network(given if given.ndim == 3 else given.unsqueeze(0))
-        return output
+        return RankerOutput(score_documents(self.network, given if given.ndim == 3 else given.unsqueeze(0)))
 
     def predict_file(self, file: Path) -> tuple[list[Row], Figure]:
         """Ranks the documents of every query of a LETOR file; its labels serve the picture only.
 
         Returns:
-            A row per document in the order of the file (`qid`, `row`: the line number, `document`, `score`, `rank`
-            within the query from 1) and a picture of the first queries.
+            A row per document in the order of the file (``qid``, ``row``: the line number, ``document``, ``score``,
+            ``rank`` within the query from 1) and a picture of the first queries.
 
         Raises:
             InputError: A line is malformed; names file and line.
@@ -149,10 +150,7 @@ class MLPRanker(ZooModule):
         ranked: list[Ranked] = []
         for query in read_letor(file, self.features):
             scores = self.predict(query.features).scores[0].cpu()
-            order = scores.argsort(descending=True, stable=True)
-            rank = torch.empty_like(order)
-            rank[order] = torch.arange(1, len(order) + 1)
-            found = zip(query.lines, query.documents, scores.tolist(), rank.tolist(), strict=True)
+            found = zip(query.lines, query.documents, scores.tolist(), places(scores).tolist(), strict=True)
             rows += [
                 {"qid": query.qid, "row": line, "document": name, "score": score, "rank": place}
                 for line, name, score, place in found
@@ -162,6 +160,33 @@ class MLPRanker(ZooModule):
 
     def picture(self, batch: Batch) -> Figure:
         """The documents of the first queries in the order that the network gives them."""
-        scores = self.network(batch["features"]).scores.cpu()
+        scores = score_documents(self.network, batch["features"]).cpu()
         mask, target = batch["mask"].cpu(), batch["target"].cpu()
         return draw([Ranked(q, scores[i][mask[i]], target[i][mask[i]]) for i, q in enumerate(batch["id"])])
+
+
+def score_documents(network: MLP, features: Tensor) -> Tensor:
+    """Scores documents so that equal ones get equal scores: a matrix product may round equal rows differently.
+
+    Args:
+        network: The scorer.
+        features: ``(B, N, F)``.
+
+    Returns:
+        ``(B, N)``.
+    """
+    distinct, place = features.flatten(0, 1).unique(dim=0, return_inverse=True)
+    output: RankerOutput = network(distinct.unsqueeze(0))
+    return output.scores[0][place].view(features.shape[:-1])
+
+
+def places(scores: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Place of each document in its query, from 1; equal scores stand in their given order.
+
+    Args:
+        scores: ``(..., N)``.
+        mask: ``(..., N)`` bool, True = real; what is not real comes last.
+    """
+    if mask is not None:
+        scores = torch.where(mask, scores, -torch.inf)
+    return scores.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1) + 1

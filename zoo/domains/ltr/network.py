@@ -13,7 +13,7 @@ class RankerOutput(NamedTuple):
     """What the scorer gives.
 
     Attributes:
-        scores: `(B, N)`, any number; a higher score stands higher within its query.
+        scores: ``(B, N)``, any number; a higher score stands higher within its query.
     """
 
     scores: Tensor
@@ -42,6 +42,6 @@ class MLP(nn.Module):
         """Scores documents.
 
         Args:
-            features: `(B, N, F)`.
+            features: ``(B, N, F)``.
         """
         return RankerOutput(self.layers(features).squeeze(-1))

@@ -22,8 +22,8 @@ class Ranked(NamedTuple):
 
     Attributes:
         qid: Name of the query.
-        scores: `(N,)`.
-        target: `(N,)`, grades.
+        scores: ``(N,)``.
+        target: ``(N,)``, grades.
     """
 
     qid: str
@@ -44,23 +44,23 @@ def draw(queries: Sequence[Ranked]) -> Figure:
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
     for axis, query in zip(axes, shown, strict=False):
         order = query.scores.argsort(descending=True, stable=True)[:DOCUMENTS]
-        scores, target = query.scores[order].float(), query.target[order]
+        scores, target = query.scores[order].tolist(), query.target[order].tolist()
         # bars grow from below the lowest score, so that the last document is seen too
-        span = float(scores.max() - scores.min()) or 1.0
-        floor = float(scores.min()) - 0.1 * span
-        colours = [COLOURS[min(max(int(grade), 0), len(COLOURS) - 1)] for grade in target]
-        axis.bar(range(1, len(order) + 1), scores - floor, bottom=floor, color=colours, width=0.85)
+        floor = min(scores) - 0.1 * (max(scores) - min(scores) or 1.0)
+        colours = [COLOURS[min(max(grade, 0), len(COLOURS) - 1)] for grade in target]
+        heights = [score - floor for score in scores]
+        axis.bar(range(1, len(order) + 1), heights, bottom=floor, color=colours, width=0.85)
         axis.set_title(_title(query), fontsize=9, loc="left")
         axis.set_xlim(0.3, max(10, len(order)) + 0.7)
         axis.tick_params(labelsize=7)
+        axis.set_xlabel("rank", fontsize=8)
+        axis.set_ylabel("score", fontsize=8)
         axis.spines[["top", "right"]].set_visible(False)
     for axis in axes[len(shown) :]:
         axis.set_visible(False)
     names = ("0", "1", "2 or more")
     handles = [Patch(color=colour, label=f"grade {name}") for colour, name in zip(COLOURS, names, strict=True)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, frameon=False)
-    figure.supylabel("score", fontsize=8)
-    figure.supxlabel("rank", fontsize=8)
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=8, frameon=False)
     return figure
 
 

@@ -1,0 +1,113 @@
+"""Every recipe is a test: all are free of mistakes; every demo trains, resumes, evaluates, predicts from its file."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from zoo.recipe import check, names, read, text
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted((ROOT / "recipes").rglob("*.yaml"))
+DEMOS = sorted(file.parent.name for file in FILES if file.name == "demo.yaml")
+
+
+def test_there_are_recipes_and_they_are_found_by_name():
+    assert DEMOS
+    assert {f"{file.parent.name}/{file.stem}" for file in FILES} <= set(names())
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_recipe_is_free_of_mistakes_and_its_head_tells_what_it_is(file):
+    recipe = read(file)
+    assert [str(mistake) for mistake in check(recipe)] == []
+    head = "\n".join(recipe.head).lower()
+    for word in ("paper", "hardware", "expected", f"zoo train {file.parent.name}/{file.stem}"):
+        assert word in head, f"the head of {file.name} does not say {word!r}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_carried_text_names_every_argument_of_zoo_classes(file):
+    carried = yaml.safe_load(text(read(file)))
+    assert carried["model"]["init_args"]["monitor"]
+    assert {"root", "batch_size", "workers", "limit", "on_error"} <= set(carried["data"]["init_args"])
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory, zoo):
+    """Each demo trained once, in an empty folder, and interrupted and resumed in another."""
+    done = {}
+
+    def get(domain):
+        if domain not in done:
+            folder = tmp_path_factory.mktemp(domain)
+            result = zoo("train", f"{domain}/demo", cwd=folder)
+            assert result.returncode == 0, result.stderr
+            done[domain] = folder, result
+        return done[domain]
+
+    return get
+
+
+@pytest.mark.parametrize("domain", DEMOS)
+def test_demo_trains(demos, domain):
+    folder, result = demos(domain)
+    run = folder / "runs" / domain / "demo"
+    assert {"recipe.yaml", "metrics.csv", "best.ckpt", "last.ckpt", "pictures"} <= {file.name for file in run.iterdir()}
+    assert list(run.glob("events.out.tfevents.*"))
+    assert list((run / "pictures").glob("*.png"))
+    table = pd.read_csv(run / "metrics.csv")
+    assert list(table.columns[:2]) == ["epoch", "step"]
+    losses = table["train/loss"].dropna()
+    assert losses.iloc[-1] < losses.iloc[0]
+    assert "Tip:" not in result.stdout + result.stderr
+    assert "epoch 1/" in result.stdout  # no terminal: a plain line per epoch
+
+
+@pytest.mark.parametrize("domain", DEMOS)
+def test_demo_resumes_to_the_same_end(demos, domain, zoo, tmp_path):
+    folder, _ = demos(domain)
+    whole = folder / "runs" / domain / "demo"
+    epochs = yaml.safe_load((whole / "recipe.yaml").read_text())["trainer"]["max_epochs"]
+    half = zoo("train", f"{domain}/demo", "--trainer.max_epochs", max(1, epochs // 2), cwd=tmp_path)
+    assert half.returncode == 0, half.stderr
+    rest = zoo("train", f"{domain}/demo", "--resume", cwd=tmp_path)
+    assert rest.returncode == 0, rest.stderr
+    one, two = (
+        pd.read_csv(run / "metrics.csv").drop(columns="time") for run in (whole, tmp_path / "runs" / domain / "demo")
+    )
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+
+
+@pytest.mark.parametrize("domain", DEMOS)
+def test_checkpoint_alone_evaluates_and_predicts_elsewhere(demos, domain, zoo, tmp_path):
+    folder, _ = demos(domain)
+    alone = tmp_path / "given.ckpt"
+    shutil.copy(folder / "runs" / domain / "demo" / "best.ckpt", alone)
+    shutil.move(folder / "runs", folder / "gone")
+    try:
+        result = zoo("eval", alone, "--json", "--predictions", "rows.csv", cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        report = json.loads(result.stdout)  # one object and nothing else
+        assert set(report) == {"target", "data", "protocol", "metrics"}
+        assert all(isinstance(value, float) for value in report["metrics"].values())
+        assert len(pd.read_csv(tmp_path / "rows.csv")) > 1
+        sample = _sample(domain, zoo, tmp_path)
+        predicted = zoo("predict", alone, *sample, cwd=tmp_path)
+        assert predicted.returncode == 0, predicted.stderr
+        assert len(pd.read_csv(tmp_path / "predictions" / "table.csv")) >= len(sample)
+        assert len(list((tmp_path / "predictions").glob("*.png"))) == len(sample)
+    finally:
+        shutil.move(folder / "gone", folder / "runs")
+
+
+def _sample(domain: str, zoo, folder: Path) -> list[Path]:
+    """Two files that the demo's model takes, out of its made-up data."""
+    data = read(f"{domain}/demo").tree["data"]["class_path"].rpartition(".")[2]
+    made = zoo("data", "make", data, "--out", "made", cwd=folder)
+    assert made.returncode == 0, made.stderr
+    patterns = {"anomaly": "**/Normal_Videos*.txt", "ltr": "S*.txt"}
+    return sorted((folder / "made").glob(patterns[domain]))[:2]
