@@ -197,3 +197,30 @@ def test_function_class_paths(workshop, python) -> None:
     ]
     with pytest.raises(RecipeError, match="wrong is no ZooModule"):
         build_model(workshop.read(text.replace("make", "wrong")))
+
+
+def test_argument_names_that_parsers_use_themselves(workshop, python) -> None:
+    module = python(
+        f"from {workshop.module} import Loss\n"
+        "class Named(Loss):\n"
+        "    def __init__(self, config: str = 'a', print_config: bool = False, items: int = 2, keys: int = 3,\n"
+        "                 get: int = 4):\n"
+        "        super().__init__(); self.all = (config, print_config, items, keys, get)\n"
+    )
+    arguments = "{config: x, print_config: true, items: 6, keys: 7, get: 8}"
+    text = workshop.change("losses: [Hinge, ", f"losses: [{{class_path: {module}.Named, init_args: {arguments}}}, ")
+    assert _said(workshop, text) == []
+    model = build_model(workshop.read(text))
+    assert model.given["losses"][0].all == ("x", True, 6, 7, 8)  # type: ignore[attr-defined]
+    wrong = text.replace("keys: 7", "keys: seven").replace("get: 8", "get: x")
+    assert len(_said(workshop, wrong)) == 2
+
+
+def test_unknown_accelerators_and_strategies_are_named(workshop) -> None:
+    text = workshop.change("precision: 16-mixed", "accelerator: abacus\n  strategy: slowly")
+    said = _said(workshop, text)
+    line = workshop.line(text, "abacus")
+    assert len(said) == 2
+    assert said[0].startswith(f"recipe.yaml:{line}: trainer.accelerator: expected 'cpu', 'cuda', ")
+    assert said[1].startswith(f"recipe.yaml:{line + 1}: trainer.strategy: expected 'ddp', ")
+    assert _said(workshop, text.replace("abacus", "gpu").replace("slowly", "fsdp")) == []

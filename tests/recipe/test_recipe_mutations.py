@@ -117,6 +117,13 @@ def test_every_misspelt_key_is_named(text: str) -> None:
             assert f"did you mean '{word.text}'?" in here[0], (word, here)
 
 
+def test_every_key_that_is_quite_another_word_is_named(text: str) -> None:
+    for word in _keys(yaml.compose(text)):
+        if word.path[-1:] not in {(key,) for key in FREE}:
+            said = _seen(text[: word.start] + "xyzzy" + text[word.end :])
+            assert any(m.place.line == word.line and "'xyzzy'" in m.text for m in said), (word, said)
+
+
 def test_every_misspelt_part_of_a_class_path_is_named(text: str) -> None:
     for word in _class_paths(yaml.compose(text)):
         parts = word.text.split(".")

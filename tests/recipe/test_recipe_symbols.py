@@ -26,6 +26,9 @@ class Named(Base):
 class Fixed(Base):
     def __init__(self, c: str, **kwargs) -> None:
         super().__init__(1, b=2.0, **kwargs)
+class Starred(Base):
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(1, *args, **kwargs)
 class Direct(Base):
     def __init__(self, c: str, **kwargs) -> None:
         Base.__init__(self, **kwargs)
@@ -69,6 +72,7 @@ def _names(classes: Classes, path: str) -> dict[str, bool]:
         ("Child", {"a": True, "b": False}),
         ("Named", {"c": True, "a": True, "b": False}),
         ("Fixed", {"c": True}),
+        ("Starred", {"b": False}),
         ("Direct", {"c": True, "a": True, "b": False}),
         ("Open", {"c": True, "...": True}),
         ("Ignored", {"c": True}),

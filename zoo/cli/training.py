@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,7 +91,7 @@ def checked(source: str | Path, overrides: Overrides) -> tuple[Recipe, str]:
     if mistakes := check(recipe):
         raise RecipeError(mistakes)
     for note in recipe.notes:
-        print(f"note: {note}", flush=True)
+        print(f"note: {note}", file=sys.stderr, flush=True)
     return recipe, text(recipe)
 
 

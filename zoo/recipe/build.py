@@ -138,7 +138,7 @@ def _arguments(
     """The written arguments of a class or function, converted to its types, with the objects in them built."""
     from jsonargparse import ArgumentError, ArgumentParser
 
-    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, add_help=False)
     makers = _Makers()
     try:
         if inspect.isclass(maker):

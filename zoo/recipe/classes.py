@@ -54,10 +54,6 @@ class Classes:
         self._signatures: dict[Class, Signature] = {}
         self._resolved: dict[tuple[str, Slot | None, Trust], ClassPath] = {}
 
-    def trusting(self, trust: Trust) -> Classes:
-        """The same with another trust."""
-        return Classes(self.symbols, trust)
-
     def signature(self, found: Class | Function | Opaque | None) -> Signature:
         """What the constructor of a class takes."""
         if isinstance(found, Function):

@@ -10,10 +10,9 @@ from typing import Any, Literal
 import yaml
 
 from zoo.recipe.mistakes import Mistake, Place
-from zoo.recipe.nodes import Node, Scalar, copy, walk
+from zoo.recipe.nodes import MAX_DEPTH, Node, Scalar, copy, walk
 
 MAX_BYTES = 1_000_000
-MAX_DEPTH = 40
 MAX_NODES = 50_000
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = {_TAG + name for name in ("null", "bool", "int", "float", "str", "merge", "value")}

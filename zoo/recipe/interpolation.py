@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from zoo.recipe.mistakes import Mistake, meant
-from zoo.recipe.nodes import Node, Path, Plain, dotted, node_of, plain, walk
+from zoo.recipe.nodes import Node, Path, Plain, dotted, label, node_of, plain, walk
 
 _REFERENCE = re.compile(r"\$\{([^${}:]+)\}")
 
@@ -36,7 +36,7 @@ def resolve(root: Node) -> list[Mistake]:
         try:
             OmegaConf.create({"value": node.content})
         except GrammarParseError:
-            text = f"{dotted(path)}: '{node.content}' is no interpolation; it is written ${{section.key}}"
+            text = f"{label(node, path)}'{node.content}' is no interpolation; it is written ${{section.key}}"
             mistakes.append(Mistake(node.place, text))
             node.content, node.void = None, True
     tree = OmegaConf.create(_named(plain(root)))
@@ -47,7 +47,7 @@ def resolve(root: Node) -> list[Mistake]:
         try:
             values.append((node, _at(tree, path)))
         except (OmegaConfBaseException, RecursionError, KeyError, IndexError, TypeError, ValueError) as error:
-            mistakes.append(Mistake(node.place, f"{dotted(path)}: {_why(root, path, str(node.content), error)}"))
+            mistakes.append(Mistake(node.place, f"{label(node, path)}{_why(root, path, str(node.content), error)}"))
             node.void = True
     for node, value in values:
         fresh = node_of(value, node.place)

@@ -46,6 +46,13 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Known:
+    """Text that is usually one of some words; another passes unless it looks like one of them misspelt."""
+
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Many:
     """A list (or tuple, set, sequence) of equal items."""
 
@@ -144,7 +151,7 @@ class OneOf:
 IMPORTABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 """A dotted name that an import could be asked for."""
 
-Kind = Anything | Simple | Limited | Choice | Many | Row | Table | Record | Arguments | Slot | Name | OneOf
+Kind = Anything | Simple | Limited | Choice | Known | Many | Row | Table | Record | Arguments | Slot | Name | OneOf
 
 
 def options(kind: Kind) -> tuple[Kind, ...]:
@@ -168,7 +175,7 @@ def is_plain(kind: Kind) -> bool:
         return all(is_plain(item) for item in kind.items)
     if isinstance(kind, Table):
         return is_plain(kind.key) and is_plain(kind.value)
-    return isinstance(kind, Simple | Limited | Choice)
+    return isinstance(kind, Simple | Limited | Choice | Known)
 
 
 def describe(kind: Kind) -> str:
@@ -186,6 +193,8 @@ def _words(kind: Kind) -> list[str]:
         return [word for word in words if word != "null"] + (["null"] if "null" in words else [])
     if isinstance(kind, Choice):
         return [shown(value) for value in kind.values]
+    if isinstance(kind, Known):
+        return [shown(word) for word in kind.words]
     return [_one(kind)]
 
 

@@ -69,24 +69,30 @@ def plain(node: Node) -> Plain:
     return node.content
 
 
-def node_of(value: object, place: Place) -> Node:
+MAX_DEPTH = 40
+
+
+def node_of(value: object, place: Place, depth: int = 0) -> Node:
     """The tree of Python values, all of them at one place.
 
     Args:
         value: Text, numbers, None, paths, and lists, tuples and mappings of them.
         place: Where they come from.
+        depth: How deep inside other values this one lies.
 
     Raises:
         TypeError: Anything else, which no recipe can hold.
     """
+    if depth > MAX_DEPTH:
+        raise TypeError(f"nested more than {MAX_DEPTH} levels deep")
     if value is None or isinstance(value, str | int | float | bool):
         return Node(value, place)
     if isinstance(value, os.PathLike):
         return Node(os.fspath(value), place)
     if isinstance(value, Mapping):
-        return Node({_key(key): node_of(item, place) for key, item in value.items()}, place)
+        return Node({_key(key): node_of(item, place, depth + 1) for key, item in value.items()}, place)
     if isinstance(value, list | tuple):
-        return Node([node_of(item, place) for item in value], place)
+        return Node([node_of(item, place, depth + 1) for item in value], place)
     raise TypeError(f"a recipe holds text, numbers, lists and mappings, not {type(value).__name__} ({value!r:.60})")
 
 
@@ -119,3 +125,9 @@ def dotted(path: Path) -> str:
     """``trainer.callbacks[0].init_args.patience``."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return text.removeprefix(".")
+
+
+def label(node: Node, path: Path) -> str:
+    """``model.init_args.margin: `` before a message about a value, unless the option's own name says it."""
+    words = [str(part) for part in path if part != "init_args"]
+    return "" if node.place == Place(f"--{'.'.join(words)}") else f"{dotted(path)}: "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path as FilePath
 from typing import Any
@@ -14,7 +14,7 @@ from zoo.recipe.classes import Classes
 from zoo.recipe.document import MAX_BYTES, compose, head_lines
 from zoo.recipe.kinds import Record, shown
 from zoo.recipe.mistakes import Mistake, Place
-from zoo.recipe.nodes import Node, Path, Scalar, copy, plain
+from zoo.recipe.nodes import Node, Path, Scalar, plain
 from zoo.recipe.overrides import Changes, Overrides
 from zoo.recipe.shape import recipe_kind
 from zoo.recipe.source import find, name_of, origin_of
@@ -175,10 +175,3 @@ def _refuse_interpolations(root: Node) -> list[Mistake]:
         else:
             node.content = text.replace("\\${", "${")
     return mistakes
-
-
-def only(recipe: Recipe, sections: tuple[str, ...]) -> Recipe:
-    """A recipe with some of its sections."""
-    root = copy(recipe.root)
-    root.content = {key: value for key, value in (root.table or {}).items() if key in sections}
-    return replace(recipe, root=root)

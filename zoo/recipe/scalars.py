@@ -8,7 +8,8 @@ from functools import lru_cache
 import yaml
 
 from zoo.recipe.document import compose, scalar
-from zoo.recipe.kinds import IMPORTABLE, Anything, Choice, Kind, Limited, Name, Simple, Word, options
+from zoo.recipe.kinds import IMPORTABLE, Anything, Choice, Kind, Known, Limited, Name, Simple, Word, options
+from zoo.recipe.mistakes import near
 from zoo.recipe.nodes import Node, Scalar
 
 _WHOLE = re.compile(r"-?\d+")
@@ -69,6 +70,8 @@ def _accepts(kind: Kind, node: Node) -> bool:
         if isinstance(node.content, str):
             given.append(read_scalar(node.content))
         return any(value == choice and type(value) is type(choice) for value in given for choice in kind.values)
+    if isinstance(kind, Known):
+        return isinstance(node.content, str) and (node.content in kind.words or not near(node.content, kind.words))
     return isinstance(kind, Name) and isinstance(node.content, str) and bool(IMPORTABLE.fullmatch(node.content))
 
 
@@ -101,7 +104,7 @@ def settle(node: Node, kind: Kind) -> None:
         return
     alternatives = options(kind)
     if isinstance(node.content, dict | list):
-        plain_only = all(isinstance(option, Simple | Limited | Choice) for option in alternatives)
+        plain_only = all(isinstance(option, Simple | Limited | Choice | Known) for option in alternatives)
         if plain_only and accepts(kind, Node(node.typed, node.place)):
             node.content, node.typed = node.typed, None
     elif not any(_accepts(option, Node(node.content, node.place)) for option in alternatives) and accepts(kind, node):

@@ -225,7 +225,8 @@ def _parent(
     if not (isinstance(function, ast.Attribute) and function.attr == "__init__"):
         return None
     owner = function.value
+    given = sum(not isinstance(argument, ast.Starred) for argument in call.args)
     if isinstance(owner, ast.Call) and isinstance(owner.func, ast.Name) and owner.func.id == "super":
-        return _along(symbols, rest), len(call.args)
+        return _along(symbols, rest), given
     found = symbols.expression(cls.module, owner)
-    return (constructor(symbols, found), len(call.args) - 1) if isinstance(found, Class) else None
+    return (constructor(symbols, found), given - 1) if isinstance(found, Class) else None

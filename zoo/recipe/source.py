@@ -14,7 +14,8 @@ _SUFFIXES = (".yaml", ".yml")
 
 def folders() -> list[Path]:
     """The folders of named recipes, nearest first."""
-    return [Path("recipes"), _PACKAGE / "_recipes", _PACKAGE.parent / "recipes"]
+    checkout = [_PACKAGE.parent / "recipes"] if (_PACKAGE.parent / "pyproject.toml").is_file() else []
+    return [Path("recipes"), _PACKAGE / "_recipes", *checkout]
 
 
 def names() -> dict[str, Path]:

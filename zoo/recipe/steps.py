@@ -9,6 +9,7 @@ from zoo.recipe.kinds import (
     Arguments,
     Choice,
     Kind,
+    Known,
     Limited,
     Many,
     Name,
@@ -43,7 +44,7 @@ def names_object(classes: Classes, kind: Kind, node: Node) -> bool:
     text = node.content
     if not isinstance(text, str) or "${" in text or not slots(kind) or accepts(kind, node):
         return False
-    scalars = [o for o in options(kind) if isinstance(o, Simple | Limited | Choice) and o != Simple("null")]
+    scalars = [o for o in options(kind) if isinstance(o, Simple | Limited | Choice | Known) and o != Simple("null")]
     if IMPORTABLE.fullmatch(text) or not scalars:
         return True
     path = slot_of(classes, kind, node)[1]

@@ -10,9 +10,9 @@ from typing import Any
 from zoo.recipe.imports import FAILURES, import_object, reach_user_modules
 from zoo.recipe.kinds import Anything, Kind, options
 from zoo.recipe.mistakes import Mistake, Place, meant_or_known
-from zoo.recipe.nodes import Node, Path, dotted, plain
+from zoo.recipe.nodes import Node, Path, dotted, label, plain
 from zoo.recipe.recipe import Recipe
-from zoo.recipe.shape import OBJECTS, OWNED, TRAINER
+from zoo.recipe.shape import KNOWN, OBJECTS, OWNED, TRAINER
 from zoo.recipe.steps import inside, slot_of, slots
 from zoo.recipe.symbols import Class
 from zoo.recipe.values import given
@@ -59,7 +59,27 @@ def _objects(recipe: Recipe, node: Node, kind: Kind, path: Path) -> Iterator[tup
 
 
 def _trainer(node: Node, bad: list[Path]) -> list[Mistake]:
-    return _Arguments("Trainer", import_object(TRAINER), set(OWNED), ("trainer",), node.place).check(node, bad)
+    mistakes = _Arguments("Trainer", import_object(TRAINER), set(OWNED), ("trainer",), node.place).check(node, bad)
+    return mistakes or _unregistered(node)
+
+
+def _unregistered(node: Node) -> list[Mistake]:
+    """Names of accelerators and strategies that neither Lightning nor an installed plugin registers."""
+    from lightning.pytorch.accelerators import AcceleratorRegistry
+    from lightning.pytorch.strategies import StrategyRegistry
+
+    registered = {
+        "accelerator": AcceleratorRegistry.available_accelerators(),
+        "strategy": StrategyRegistry.available_strategies(),
+    }
+    mistakes = []
+    for key, names in registered.items():
+        value = node.child(key)
+        if value is None or not isinstance(value.content, str) or value.content in (*KNOWN[key].words, *names):
+            continue
+        words = ", ".join(repr(name) for name in sorted(names))
+        mistakes.append(Mistake(value.place, f"{label(value, ('trainer', key))}expected {words}, got {given(value)}"))
+    return mistakes
 
 
 def _object(recipe: Recipe, node: Node, kind: Kind, path: Path, bad: list[Path]) -> list[Mistake]:
@@ -136,7 +156,7 @@ class _Arguments:
     def _parser(self, skip: set[str]) -> tuple[Any, list[str]]:
         from jsonargparse import ArgumentParser
 
-        parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+        parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, add_help=False)
         if inspect.isclass(self.maker):
             added = parser.add_class_arguments(self.maker, skip=set(skip), fail_untyped=False)
         else:

@@ -12,6 +12,7 @@ from zoo.recipe.kinds import (
     Arguments,
     Choice,
     Kind,
+    Known,
     Many,
     Name,
     OneOf,
@@ -28,7 +29,7 @@ from zoo.recipe.kinds import (
 )
 from zoo.recipe.mistakes import Mistake, Place, meant, meant_or_known, nearest
 from zoo.recipe.modules import Opaque
-from zoo.recipe.nodes import Node, Path, Scalar, dotted
+from zoo.recipe.nodes import Node, Path, Scalar, dotted, label
 from zoo.recipe.scalars import accepts, read_value
 from zoo.recipe.steps import names_object, slots
 from zoo.recipe.symbols import Class, Function
@@ -79,7 +80,9 @@ class Check:
     def _expected(self, node: Node, kind: Kind, path: Path) -> None:
         hint = ""
         if isinstance(node.content, str):
-            words = [v for o in options(kind) if isinstance(o, Choice) for v in o.values if isinstance(v, str)]
+            listed = [option.values for option in options(kind) if isinstance(option, Choice)]
+            listed += [option.words for option in options(kind) if isinstance(option, Known)]
+            words = [word for values in listed for word in values if isinstance(word, str)]
             hint = meant(node.content, words)
         self.say(node.place, f"{label(node, path)}expected {describe(kind)}, got {given(node)}{hint}")
 
@@ -216,6 +219,8 @@ class Check:
             wanted = f" (of {a(slot.name)})" if slot is not None else ""
             at = arguments.place if arguments is not None else node.place
             self.say(at, f"{dotted(path)}: class_path{wanted} is missing; an object is class_path and init_args")
+            for key, value in astray:
+                self.say(value.place, f"an object takes class_path and init_args, no '{key}'")
             return
         if text.void:
             return
@@ -331,12 +336,6 @@ class Names:
 
 def _like_spec(key: Scalar) -> bool:
     return isinstance(key, str) and (key in SPEC or nearest(key, SPEC[:2]) is not None)
-
-
-def label(node: Node, path: Path) -> str:
-    """``model.init_args.margin: `` before a message about a value, unless the option's own name says it."""
-    words = [str(part) for part in path if part != "init_args"]
-    return "" if node.place == Place(f"--{'.'.join(words)}") else f"{dotted(path)}: "
 
 
 def vouched(text: Node) -> bool:

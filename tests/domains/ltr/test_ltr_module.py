@@ -192,6 +192,12 @@ def test_predict_takes_one_query_or_many(fixed):
     torch.testing.assert_close(module.network(torch.from_numpy(features).float()).scores, many.scores)
 
 
+def test_preprocess_is_without_effect(fixed):
+    module, features = fixed(), torch.rand(5, 46)
+    assert torch.equal(module.predict(features, preprocess=False).scores, module.predict(features).scores)
+    assert module.preprocess["features"] == 46
+
+
 def test_equal_documents_get_equal_scores(fixed):
     features = torch.rand(7, 46)[torch.randint(0, 7, (101,))]
     (scores,) = fixed().predict(features).scores
@@ -204,6 +210,7 @@ def test_equal_documents_get_equal_scores(fixed):
     [
         (torch.rand(5, 45), "features: shape (5, 45) given, expected (N, 46) or (B, N, 46)"),
         (torch.rand(46), "features: shape (46,) given, expected (N, 46) or (B, N, 46)"),
+        (torch.rand(2, 0, 46), "features: shape (2, 0, 46) given, there is no document to score"),
         (torch.full((1, 2, 46), torch.inf), "features: the value at (0, 0, 0) is not finite"),
     ],
 )

@@ -78,6 +78,11 @@ class MLPRanker(ZooModule):
         """``standard`` or ``letor4``."""
         return self._protocol
 
+    @property
+    def preprocess(self) -> dict[str, Any]:
+        """Features enter as given."""
+        return {"features": self.features, "documents": "as given, scaled to [0, 1] within their query by the data set"}
+
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """One term, ``ranking`` or ``regression``. The network sees real documents only, so padding costs nothing."""
         mask = batch["mask"]
@@ -112,24 +117,27 @@ class MLPRanker(ZooModule):
         ]
 
     @torch.no_grad()
-    def predict(self, features: Tensor | np.ndarray) -> RankerOutput:
+    def predict(self, features: Tensor | np.ndarray, preprocess: bool = True) -> RankerOutput:
         """Scores the documents of queries.
 
         Args:
             features: ``(B, N, F)``, or ``(N, F)`` as a batch of one; scaled to [0, 1] within each query
                 as LETOR's are.
+            preprocess: Without effect: features need none. False hands them to the network just the same.
 
         Returns:
             ``.scores`` ``(B, N)``, a higher score stands higher.
 
         Raises:
-            InputError: Another shape, or a value that is not finite.
+            InputError: Another shape, no document, or a value that is not finite.
         """
         given = torch.as_tensor(features, dtype=torch.float32, device=self.device)
         if given.ndim not in (2, 3) or given.shape[-1] != self.features:
             raise InputError(
                 f"features: shape {tuple(given.shape)} given, expected (N, {self.features}) or (B, N, {self.features})"
             )
+        if not given.numel():
+            raise InputError(f"features: shape {tuple(given.shape)} given, there is no document to score")
         if not torch.isfinite(given).all():
             place = tuple(int(i) for i in (~torch.isfinite(given)).nonzero()[0])
             raise InputError(f"features: the value at {place} is not finite")
