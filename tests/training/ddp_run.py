@@ -10,7 +10,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from toy import ToyData, ToyModule
 
-from zoo.training.fit import build_trainer, fit
+from zoo.training.fit import build_trainer, prepare
 
 if __name__ == "__main__":
     folder, devices = Path(sys.argv[1]), int(sys.argv[2])
@@ -19,7 +19,7 @@ if __name__ == "__main__":
     module = ToyModule(dropout=0.0)
     module.optimizer = partial(torch.optim.SGD, lr=0.1)
     data = ToyData(batch_size=8 // devices)
-    fit(module, data, folder, 0, {**where, "max_epochs": 3, "log_every_n_steps": 1}, False)
+    prepare(folder, 0, {**where, "max_epochs": 3, "log_every_n_steps": 1}, False).run(module, data)
     module.rows = []
     trainer = build_trainer({**where, "logger": False, "enable_progress_bar": False, "enable_checkpointing": False})
     trainer.test(module, datamodule=data, verbose=False)

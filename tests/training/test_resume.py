@@ -10,10 +10,10 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from toy import ToyData, ToyModule
 
 import zoo.training.checkpoints as checkpoints_file
-from zoo.errors import ZooError
+from zoo.errors import InputError
 from zoo.training import NonFiniteLoss, WarmupCosine
 from zoo.training.checkpoints import AtomicCheckpointIO, Checkpoints, Interrupted
-from zoo.training.fit import fit
+from zoo.training.fit import prepare
 
 
 class Crash(Callback):
@@ -48,7 +48,7 @@ def train(folder: Path, extra=(), workers=0, resume=False, data=None, **argument
     callbacks = [EMAWeightAveraging(decay=0.9), *extra]
     options = {"max_epochs": 4, "log_every_n_steps": 2, "accelerator": "cpu", "callbacks": callbacks, **arguments}
     folder.mkdir(parents=True, exist_ok=True)
-    return fit(module, data, folder, 3, options, resume)
+    prepare(folder, 3, options, resume).run(module, data)
 
 
 def differences(a, b, path="") -> list[str]:
@@ -174,8 +174,11 @@ def test_non_finite_loss_keeps_the_last_good_checkpoint(tmp_path, whole):
 def test_unknown_monitor_names_what_was_reported(tmp_path):
     module = ToyModule(monitor="val/eror")
     module.optimizer = partial(torch.optim.SGD, lr=0.1)
-    with pytest.raises(ZooError, match=r"'val/eror', which validation did not report; it reported val/error"):
-        fit(module, ToyData(), tmp_path, 0, {"max_epochs": 1, "accelerator": "cpu"}, False)
+    with pytest.raises(
+        InputError,
+        match=r"'val/eror', which validation did not report; it reported val/error; did you mean 'val/error'\?",
+    ):
+        prepare(tmp_path, 0, {"max_epochs": 1, "accelerator": "cpu"}, False).run(module, ToyData())
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
@@ -204,6 +207,6 @@ def test_overfits_one_batch(tmp_path):
     module = ToyModule(dropout=0.0)
     module.optimizer = partial(torch.optim.Adam, lr=0.02)
     data = ToyData(size=4)
-    fit(module, data, tmp_path, 0, {"max_epochs": 150, "accelerator": "cpu", "limit_val_batches": 1}, False)
+    prepare(tmp_path, 0, {"max_epochs": 150, "accelerator": "cpu", "limit_val_batches": 1}, False).run(module, data)
     table = pd.read_csv(tmp_path / "metrics.csv")
     assert table["train/square"].iloc[-1] < 0.1 * table["train/square"].iloc[0]

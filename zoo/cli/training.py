@@ -70,14 +70,15 @@ def train(
         if first and skipped:
             print(f"--init-skip leaves {len(skipped)} tensors as built: {', '.join(skipped[:8])}", flush=True)
     from zoo.recipe import build_trainer_arguments
-    from zoo.training.fit import fit
+    from zoo.training.fit import prepare
 
-    trainer = build_trainer_arguments(plan)
+    training = prepare(folder, _seed(plan), build_trainer_arguments(plan), resume)
     if first:
-        _prepare(folder, text, overwrite, data.skipped)
+        _open(folder, text, resume, data.skipped)
         count = sum(parameter.numel() for parameter in module.parameters())
         print(f"{folder}: {type(module).__name__}, {count:,} parameters, {type(data).__name__}", flush=True)
-    checkpoints = fit(module, data, folder, _seed(plan), trainer, resume)
+    training.run(module, data)
+    checkpoints = training.checkpoints
     if first and checkpoints.best is not None:
         print(f"best {module.monitor} {checkpoints.best:.4f} at step {checkpoints.best_step}: {folder / 'best.ckpt'}")
     return folder
@@ -129,7 +130,9 @@ def _guard(folder: Path, text: str, resume: bool, overwrite: bool) -> None:
     known = folder / "recipe.yaml"
     if not known.is_file():
         raise InputError(f"{folder} exists and is no run folder (it has no recipe.yaml); give another --name")
-    if not resume and not overwrite:
+    if not resume and not overwrite and not any((folder / name).exists() for name in ("best.ckpt", "last.ckpt")):
+        print(f"note: the run in {folder} ended before its first checkpoint; it starts anew", file=sys.stderr)
+    elif not resume and not overwrite:
         raise InputError(
             f"{folder} holds a run; --resume goes on with it, --overwrite deletes it, --name takes another"
         )
@@ -153,9 +156,9 @@ def _differences(before: Any, now: Any, key: str) -> list[str]:
     return [] if before == now else [key.replace(".init_args", "")]
 
 
-def _prepare(folder: Path, text: str, overwrite: bool, skipped: Mapping[str, int]) -> None:
+def _open(folder: Path, text: str, resume: bool, skipped: Mapping[str, int]) -> None:
     """Makes the run folder with the recipe in it, and the list of data that was skipped."""
-    if overwrite and folder.is_dir():
+    if not resume and folder.is_dir():  # what is in it was asked to be deleted, or holds no checkpoint
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.yaml").write_text(text)

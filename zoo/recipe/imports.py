@@ -30,6 +30,7 @@ def reach_user_modules(trust: Trust) -> None:
     here = os.getcwd()
     if (trust.whole or trust.modules) and here not in sys.path:
         sys.path.append(here)
+    importlib.invalidate_caches()  # a module may just have been written
 
 
 def import_object(path: str) -> Any:

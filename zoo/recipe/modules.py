@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib import invalidate_caches
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
@@ -130,7 +131,9 @@ class Finder:
             spec: ModuleSpec | None = find_spec(name)
         except (ValueError, ImportError) as error:
             return Opaque(str(error))
-        spec = spec or PathFinder.find_spec(name, self._folders)
+        if spec is None:
+            invalidate_caches()  # the module may just have been written
+            spec = find_spec(name) or PathFinder.find_spec(name, self._folders)
         if spec is None:
             return None
         folders = tuple(Path(folder) for folder in spec.submodule_search_locations or ())

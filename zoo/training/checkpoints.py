@@ -12,6 +12,7 @@ import random
 import signal
 import threading
 import time
+from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,7 +24,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from zoo.errors import ZooError
+from zoo.errors import InputError, ZooError
 from zoo.training.module import ZooModule
 
 BEST, LAST = "best.ckpt", "last.ckpt"
@@ -133,9 +134,12 @@ class Checkpoints(Checkpoint):
             return
         monitor, mode = pl_module.monitor, pl_module.mode
         if monitor not in trainer.callback_metrics:
-            known = ", ".join(sorted(trainer.callback_metrics)) or "none"
-            raise ZooError(
-                f"model.init_args.monitor is {monitor!r}, which validation did not report; it reported {known}"
+            known = sorted(trainer.callback_metrics)
+            near = get_close_matches(monitor, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise InputError(
+                f"model.init_args.monitor is {monitor!r}, which validation did not report; "
+                f"it reported {', '.join(known) or 'nothing'}{hint}"
             )
         value = float(trainer.callback_metrics[monitor])
         if self.best is None or (value > self.best if mode == "max" else value < self.best):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,25 +66,64 @@ def build_trainer(arguments: dict[str, Any]) -> pl.Trainer:
         raise InputError(f"trainer: {' '.join(str(error).split())}") from error
 
 
-def fit(
-    module: ZooModule, data: ZooData, folder: Path, seed: int, arguments: dict[str, Any], resume: bool
-) -> Checkpoints:
-    """Trains into a folder.
+@dataclass
+class Training:
+    """A training that is ready to run; nothing is written yet.
+
+    Attributes:
+        trainer: Lightning's Trainer.
+        checkpoints: The checkpoint writer, which knows the best value.
+        folder: Folder of the run.
+        resume: Whether to go on from ``last.ckpt``.
+    """
+
+    trainer: pl.Trainer
+    checkpoints: Checkpoints
+    folder: Path
+    resume: bool
+
+    def run(self, module: ZooModule, data: ZooData) -> None:
+        """Trains.
+
+        Args:
+            module: With its optimizer set.
+            data: Checked data.
+
+        Raises:
+            NonFiniteLoss: A loss term is NaN or infinite; the last good checkpoint is kept and named.
+            Interrupted: Ctrl-C or SIGTERM; the state is saved.
+            ZooError: A data loader process died.
+            InputError: Lightning refuses a setting.
+        """
+        last = self.folder / LAST
+        if self.trainer.is_global_zero:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(self.folder)
+        try:
+            self.trainer.fit(module, datamodule=data, ckpt_path=last if self.resume else None, weights_only=True)
+        except NonFiniteLoss as error:
+            kept = f"the last good checkpoint is {last}" if last.exists() else "there is no checkpoint yet"
+            raise NonFiniteLoss(f"{error}; {kept}") from error
+        except MisconfigurationException as error:
+            raise InputError(f"trainer: {' '.join(str(error).split())}") from error
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            first = " ".join(str(error).split())
+            raise ZooError(f"a data loader process died ({first}); --resume goes on from {last}") from error
+
+
+def prepare(folder: Path, seed: int, arguments: dict[str, Any], resume: bool) -> Training:
+    """Builds the Trainer with the house's callbacks.
 
     Args:
-        module: With its optimizer set.
-        data: Checked data.
         folder: Folder of the run; ``best.ckpt``, ``last.ckpt``, ``metrics.csv``, TensorBoard events and ``pictures/``.
         seed: Seed of everything that happens after the construction of the module.
         arguments: The recipe's arguments of ``lightning.pytorch.Trainer``, callbacks instantiated.
         resume: Go on from ``last.ckpt`` where there is one.
 
-    Returns:
-        The checkpoint writer, which knows the best value.
-
     Raises:
-        NonFiniteLoss: A loss term is NaN or infinite; the last good checkpoint is kept and named.
-        Interrupted: Ctrl-C or SIGTERM; the state is saved.
+        InputError: The Trainer refuses an argument.
     """
     last = folder / LAST
     resume = resume and last.exists()
@@ -102,19 +142,4 @@ def fit(
             "default_root_dir": folder,
         }
     )
-    if trainer.is_global_zero:
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(folder)
-    try:
-        trainer.fit(module, datamodule=data, ckpt_path=last if resume else None, weights_only=True)
-    except NonFiniteLoss as error:
-        kept = f"the last good checkpoint is {last}" if last.exists() else "there is no checkpoint yet"
-        raise NonFiniteLoss(f"{error}; {kept}") from error
-    except MisconfigurationException as error:
-        raise InputError(f"trainer: {' '.join(str(error).split())}") from error
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        first = " ".join(str(error).split())
-        raise ZooError(f"a data loader process died ({first}); --resume goes on from {last}") from error
-    return checkpoints
+    return Training(trainer, checkpoints, folder, resume)

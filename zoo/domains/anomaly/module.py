@@ -258,7 +258,7 @@ class MILRanking(ZooModule):
         name, events, frames = batch["id"][index], batch["events"][index], batch["frames"][index]
         scores, spread = self._evaluate(batch["features"][index, : batch["length"][index]], frames, events, name)
         label = "anomalous" if batch["label"][index] > 0.5 else "normal"
-        title = f"{name} ({label}): highest score {float(scores.max()):.2f}"
+        title = f"{Path(name).name} ({label}): highest score {float(scores.max()):.2f}"
         if not len(spread):
             return Curve(title, scores.cpu().numpy(), 1, f"segment of {len(scores)}")
         return Curve(title, spread, 1, "frame", events or ())
