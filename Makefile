@@ -28,7 +28,7 @@ demo: setup
 	@$(BIN)/zoo train anomaly/demo --name demo --overwrite
 	@$(BIN)/zoo eval runs/demo
 	@$(BIN)/zoo data make ucf_crime --out runs/demo/sample --overwrite
-	@$(BIN)/zoo predict runs/demo runs/demo/sample/features/Testing --out runs/demo/predictions
+	@$(BIN)/zoo predict runs/demo runs/demo/sample/Explosion/Explosion101_x264.txt runs/demo/sample/Testing_Normal_Videos_Anomaly/Normal_Videos_001_x264.txt --out runs/demo/predictions
 	@echo "next: zoo list recipes; zoo show anomaly/demo; zoo train anomaly/demo --model.variant paper"
 
 test: setup

@@ -198,5 +198,5 @@ def nearest(name: str, known: Sequence[str]) -> str:
     """``; did you mean ...?``, or nothing where no known name is similar."""
     from difflib import get_close_matches
 
-    found = get_close_matches(name, known, n=1)
+    found = get_close_matches(name, known, n=1, cutoff=0.8)
     return f"; did you mean {found[0]!r}?" if found else ""
