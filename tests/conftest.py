@@ -12,6 +12,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# small tensors: a second thread only costs, and figures repeat on machines with more cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 def _shared(name: str) -> Path:
     return ROOT.parent / "shared" / name

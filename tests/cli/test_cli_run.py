@@ -88,15 +88,17 @@ def test_seeds_give_runs_and_a_table(zoo, tmp_path):
 
 def test_init_starts_from_trained_weights_and_names_what_does_not_fit(run, zoo, tmp_path):
     target = run / "runs/short"
-    frozen = ("--optimizer.lr", "0.0", "--model.weight_decay", "0.0") if False else ("--optimizer.lr", "1e-12")
+    frozen = ("--optimizer.lr", "1e-12")
     result = zoo("train", "anomaly/demo", *SHORT, "--init", target, *frozen, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     old = torch.load(target / "best.ckpt")["state_dict"]
     new = torch.load(tmp_path / "runs/anomaly/demo/last.ckpt")["state_dict"]
     for name in old:
         torch.testing.assert_close(new[name], old[name], rtol=0, atol=1e-6)
-    result = zoo("train", "anomaly/demo", "--init", target, "--model.hidden", "[16, 8]", "--name", "x", cwd=tmp_path)
+    result = zoo("train", "anomaly/demo", "--init", target, "--model.features", "32", "--name", "x", cwd=tmp_path)
     assert result.returncode == 2
+    assert "network.fc1.weight" in result.stderr
+    assert not (tmp_path / "runs/x").exists()
 
 
 def test_python_api_is_the_same_job(run, monkeypatch, tmp_path):

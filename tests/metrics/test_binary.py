@@ -1,11 +1,12 @@
-"""ROC AUC and average precision against pair counting and scikit-learn; the metric over batches and processes."""
+"""ROC AUC and average precision against pair counting and scikit-learn."""
 
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from zoo.metrics import ROCAUC, OneClassError, average_precision, roc_auc
+from zoo.metrics import average_precision, roc_auc
+from zoo.metrics.binary import OneClassError
 
 
 def draw(seed, size, levels):
@@ -61,22 +62,11 @@ def test_one_class_alone_is_an_error(truth):
     ],
 )
 def test_wrong_input_is_named(scores, truth, message):
-    for function in (roc_auc, average_precision, ROCAUC().update):
+    for function in (roc_auc, average_precision):
         with pytest.raises(ValueError, match=message):
             function(scores, truth)
     with pytest.raises(ValueError, match="ties: 'up' given"):
         roc_auc(torch.rand(2), torch.tensor([0, 1]), ties="up")
-
-
-def test_metric_over_uneven_batches_is_the_function_over_all():
-    scores, truth = draw(3, 100, 20)
-    metric = ROCAUC()
-    for part in torch.arange(100).split([1, 40, 0, 59]):
-        metric.update(scores[part], truth[part])
-    assert metric.compute().item() == pytest.approx(roc_auc(scores, truth).item(), abs=1e-12)
-    metric.reset()
-    with pytest.raises(OneClassError):
-        metric.compute()
 
 
 def test_a_million_frames_with_ties_are_exact():

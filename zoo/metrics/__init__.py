@@ -1,7 +1,7 @@
 """Ground floor: torchmetrics.Metric subclasses that torchmetrics itself lacks."""
 
-from zoo.metrics.binary import ROCAUC, OneClassError, average_precision, roc_auc
-from zoo.metrics.frames import FrameDetection
+from zoo.metrics.binary import average_precision, roc_auc
 from zoo.metrics.ndcg import NDCG
+from zoo.metrics.videos import VideoDetection
 
-__all__ = ["NDCG", "ROCAUC", "FrameDetection", "OneClassError", "average_precision", "roc_auc"]
+__all__ = ["NDCG", "VideoDetection", "average_precision", "roc_auc"]

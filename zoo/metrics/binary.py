@@ -1,4 +1,4 @@
-"""ROC AUC and average precision of binary labels: exact in float64, ties grouped, any number of processes."""
+"""ROC AUC and average precision of binary labels, ties grouped, in float64."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
 Ties = Literal["average", "order"]
 
@@ -71,45 +69,6 @@ def average_precision(scores: Tensor, truth: Tensor) -> Tensor:
     positives, counts = _grouped(ordered, truth[index].double())
     precision = positives.cumsum(0) / counts.cumsum(0)
     return (precision * positives).sum() / positives.sum()
-
-
-class ROCAUC(Metric):
-    """Area under the ROC curve of all scores seen, see :func:`roc_auc`; ties count one half.
-
-    Keeps every score, so that it is exact over batches and processes of any size.
-    """
-
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    scores: list[Tensor]
-    truth: list[Tensor]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("scores", default=[], dist_reduce_fx="cat")
-        self.add_state("truth", default=[], dist_reduce_fx="cat")
-
-    def update(self, scores: Tensor, truth: Tensor) -> None:
-        """Adds scores ``(n,)`` and their truth ``(n,)``, 0 or 1."""
-        scores, truth = scores.detach().float(), truth.float()
-        _check(scores, truth)
-        self.scores.append(scores)
-        self.truth.append(truth)
-
-    def compute(self) -> Tensor:
-        """A float64 scalar.
-
-        Raises:
-            OneClassError: Nothing, or one class alone, was seen.
-        """
-        return roc_auc(joined(self.scores), joined(self.truth))
-
-
-def joined(state: list[Tensor]) -> Tensor:
-    """The values of a list state as one tensor on the CPU; empty where there are none."""
-    values: Tensor = dim_zero_cat(state) if len(state) else torch.empty(0)
-    return values.cpu()
 
 
 def _check(scores: Tensor, truth: Tensor) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import mkdtemp
 
+from zoo._version import __version__
 from zoo.errors import InputError
 
 
@@ -65,7 +66,7 @@ def cache_dir() -> Path:
 def synthesized(name: str, arguments: Mapping[str, object], make: Callable[[Path], None]) -> Path:
     """The cached folder of a synthesized data set, made if it is absent.
 
-    The folder appears whole or not at all: it is written beside its place and renamed, so that several processes
+    The key holds the zoo's version too: another version may write another content. The folder appears whole or not at all: it is written beside its place and renamed, so that several processes
     may ask at once.
 
     Args:
@@ -73,7 +74,7 @@ def synthesized(name: str, arguments: Mapping[str, object], make: Callable[[Path
         arguments: Everything that the content depends on, the seed included; plain values.
         make: Writes the data set into the empty folder that it is given.
     """
-    text = json.dumps(arguments, sort_keys=True)
+    text = json.dumps({**arguments, "version": __version__}, sort_keys=True)
     key = hashlib.sha256(f"{name} {text}".encode()).hexdigest()[:16]
     place = cache_dir() / "synthesized" / f"{name}-{key}"
     if place.is_dir():

@@ -97,7 +97,7 @@ def without(values, *names):
         (without(keras(state()), "4"), "layer names differ: missing '4'"),
         ({**keras(state()), "6": np.empty((0, 0), dtype=object)}, "layer names differ: unexpected '6'"),
         ({**keras(state()), "1": keras(state())["0"]}, "layer '1': a dropout layer has no weights, found 2 arrays"),
-        ({**keras(state()), "2": keras(state())["2"][:, :1]}, "layer '2': expected two arrays of numbers, weight and bias"),
+        ({**keras(state()), "2": keras(state())["2"][:, :1]}, "layer '2': expected two arrays of numbers, weight"),
         ({**keras(state()), "4": np.array([["a", "b"]], dtype=object)}, "layer '4': expected two arrays of numbers"),
     ],
 )  # fmt: skip

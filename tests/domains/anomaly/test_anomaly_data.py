@@ -59,7 +59,9 @@ def test_snippets_are_segmented_for_training_and_stay_for_the_test(own_crime, mo
     made = data(own_crime, segmenting=mode, frame_counts="none.txt" if shape == (50, 3, 16) else "Test_Annotation.txt")
     train = made.items("train")[(0, 0)]["features"]
     assert train.shape == (32, *shape[1:])
-    np.testing.assert_array_equal(train, segment_features(np.load(own_crime / f"{ids(made, 'train')[0]}.npy"), 32, mode))
+    np.testing.assert_array_equal(
+        train, segment_features(np.load(own_crime / f"{ids(made, 'train')[0]}.npy"), 32, mode)
+    )
     (own_crime / "Temporal_Anomaly_Annotation.txt").write_text(f"{video.split('/')[1]}.mp4 Abuse 5 700 -1 -1\n")
     item = data(own_crime, frame_counts="none.txt").items("test")[(0, 0)]
     assert item["frames"] == 800
@@ -277,5 +279,7 @@ def test_segments_need_a_frame_count_and_events_a_place_in_the_video(own_crime):
     annotations = own_crime / "Temporal_Anomaly_Annotation.txt"
     lines = annotations.read_text().splitlines()
     annotations.write_text("\n".join(["Abuse101_x264.mp4  Abuse  10  90000  -1  -1", *lines[1:]]))
-    with pytest.raises(DataError, match=r"Temporal_Anomaly_Annotation\.txt:1: the event 10 to 90000 lies beyond the vid"):
+    with pytest.raises(
+        DataError, match=r"Temporal_Anomaly_Annotation\.txt:1: the event 10 to 90000 lies beyond the vid"
+    ):
         ids(data(own_crime), "test")

@@ -36,7 +36,10 @@ def test_arrays_of_any_number_type(tmp_path, dtype, shape):
 
 def test_an_archive_of_several_videos(tmp_path):
     np.savez(tmp_path / "a.npz", one=ROWS, two=ROWS[:2])
-    assert {name: array.shape for name, array in read_arrays(tmp_path / "a.npz").items()} == {"one": (5, 4), "two": (2, 4)}
+    assert {name: array.shape for name, array in read_arrays(tmp_path / "a.npz").items()} == {
+        "one": (5, 4),
+        "two": (2, 4),
+    }
     with pytest.raises(DataError, match=r"a\.npz: holds 2 arrays \(one, two, \.\.\.\), expected the features of one"):
         read_features(tmp_path / "a.npz")
 

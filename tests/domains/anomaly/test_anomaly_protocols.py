@@ -6,20 +6,20 @@ import torch
 
 from zoo.domains.anomaly import frame_scores, frame_truth
 from zoo.domains.anomaly.segments import boundaries
-from zoo.metrics import FrameDetection, roc_auc
+from zoo.metrics import VideoDetection, roc_auc
 
 
 @pytest.mark.facts
 @pytest.mark.parametrize("protocol", ["official", "ekosman"])
 def test_frame_level_numbers_of_the_check_file(check, protocol):
     doc = check.load("anomaly.json")["frame_auc"]
-    scores, truth, metric = [], [], FrameDetection()
+    scores, truth, metric = [], [], VideoDetection()
     for video in doc["videos"]:
         spread = frame_scores(np.array(video["scores32"]), video["frames"], protocol, video["clips"])
         events = [tuple(event) for event in video["events_1based_inclusive"]]
         scores.append(spread)
         truth.append(frame_truth(events, video["frames"], protocol, len(spread)))
-        metric.update(torch.from_numpy(scores[-1]), torch.from_numpy(truth[-1]))
+        metric.update(0.0, int(bool(events)), torch.from_numpy(scores[-1]), torch.from_numpy(truth[-1]))
     together, marks = np.concatenate(scores), torch.from_numpy(np.concatenate(truth))
     ties = ("auc_ties_grouped", "auc_stable_descending_no_grouping") if protocol == "official" else ("auc", None)
     got = {

@@ -32,7 +32,9 @@ def timelines(root, split, **more):
 def check_splits(root):
     labels, snippets = read_clips(root)
     cameras = same_camera(snippets)
-    used = {split: {clip for line in timelines(root, split) for clip in line.clips} for split in ("train", "val", "test")}
+    used = {
+        split: {clip for line in timelines(root, split) for clip in line.clips} for split in ("train", "val", "test")
+    }
     for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
         assert not used[one] & used[other]
         assert not {cameras[clip] for clip in used[one]} & {cameras[clip] for clip in used[other]}
@@ -108,7 +110,11 @@ def test_cameras_are_linked_through_clips_between_them():
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"timelines": 1}, "data.timelines"), ({"shortest": 9, "longest": 5}, "data.shortest"), ({"shortest": 0}, "data.sho")],
+    [
+        ({"timelines": 1}, "data.timelines"),
+        ({"shortest": 9, "longest": 5}, "data.shortest"),
+        ({"shortest": 0}, "data.sho"),
+    ],
 )
 def test_wrong_arguments(wrong, message):
     with pytest.raises(InputError, match=message):

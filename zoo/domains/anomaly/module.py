@@ -17,7 +17,8 @@ from zoo.domains.anomaly.picture import MOST, Curve, draw
 from zoo.domains.anomaly.protocols import CLIP, Event, Protocol, frame_scores, frame_truth
 from zoo.domains.anomaly.segments import SEGMENTS, Segmenting, segment_features
 from zoo.errors import InputError
-from zoo.metrics import ROCAUC, FrameDetection, OneClassError
+from zoo.metrics import VideoDetection
+from zoo.metrics.binary import OneClassError
 from zoo.ranking import ScoreLoss
 from zoo.training import Batch, ParameterGroup, Row, ZooModule
 
@@ -108,7 +109,7 @@ class MILRanking(ZooModule):
 
     def build_metrics(self) -> dict[str, Metric]:
         """AUC over videos; frame-level ``auc``, ``ap`` and ``false_alarms`` where there are annotated events."""
-        return {"frames": FrameDetection(self.threshold), "video_auc": ROCAUC()}
+        return {"videos": VideoDetection(self.threshold)}
 
     def evaluate_batch(self, batch: Batch, metrics: MetricCollection) -> list[Row]:
         """Scores each video by itself, so that its scores do not depend on the others in the batch."""
@@ -117,8 +118,8 @@ class MILRanking(ZooModule):
             events, frames = batch["events"][index], batch["frames"][index]
             scores, spread = self._evaluate(batch["features"][index, : batch["length"][index]], frames, events, name)
             truth = frame_truth(events or (), frames or 0, self._protocol, len(spread))
-            metrics["frames"].update(torch.from_numpy(spread).to(self.device), torch.from_numpy(truth).to(self.device))
-            metrics["video_auc"].update(scores.max().reshape(1), batch["label"][index].reshape(1))
+            marks = torch.from_numpy(spread).to(self.device), torch.from_numpy(truth).to(self.device)
+            metrics["videos"].update(float(scores.max()), int(batch["label"][index]), *marks)
             row: Row = {"id": name, "label": int(batch["label"][index]), "score": float(scores.max())}
             if events is not None:
                 row |= {"frames": frames, "events": " ".join(f"{first}-{last}" for first, last in events)}

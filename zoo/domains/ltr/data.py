@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.domains.ltr.letor import Query, read_letor
-from zoo.domains.ltr.synthetic import FEATURES, PARTS, synthesize
+from zoo.domains.ltr.synthetic import FEATURES, PARTS, QUERIES, synthesize
 from zoo.errors import InputError
 from zoo.training import DataError, Items, Split, ZooData
 
@@ -135,8 +135,8 @@ class MQ2008(ZooData):
         synthesize(root, seed=self.seed)
 
     def synthetic_arguments(self) -> dict[str, Any]:
-        """The seed; everything else is fixed."""
-        return {"seed": self.seed}
+        """The seed; the size, so that a set left in the cache by an earlier version is not taken for this one."""
+        return {"seed": self.seed, "queries": PARTS * QUERIES}
 
 
 def split_files(root: Path, fold: int, split: Split) -> list[Path]:

@@ -8,7 +8,7 @@ import numpy as np
 
 FEATURES = 46
 PARTS = 5
-_QUERIES = 32  # per part
+QUERIES = 32  # per part
 _EMPTY = 16  # every 16th query has no relevant document
 _INFORMATIVE = 8
 _WORLD = 2008  # what makes a document relevant; the seed decides which documents there are
@@ -31,7 +31,7 @@ def synthesize(root: Path, seed: int = 0) -> None:
     qid = 1
     for part in range(1, PARTS + 1):
         with (root / f"S{part}.txt").open("w", encoding="utf-8", newline="\n") as stream:
-            for _ in range(_QUERIES):
+            for _ in range(QUERIES):
                 stream.writelines(_query(rng, qid, linear, quadratic))
                 qid += 1
 

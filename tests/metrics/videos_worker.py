@@ -1,11 +1,11 @@
-"""One process of test_frame_detection.py: ``frames_worker.py RANK WORLD INIT_FILE OUT``."""
+"""One process of test_video_detection.py: ``videos_worker.py RANK WORLD INIT_FILE OUT``."""
 
 import sys
 
 import torch
 import torch.distributed as dist
 
-from zoo.metrics import ROCAUC, FrameDetection
+from zoo.metrics import VideoDetection
 
 
 def videos(count):
@@ -23,19 +23,16 @@ def videos(count):
 
 
 def measured(mine):
-    frames, whole = FrameDetection(), ROCAUC()
+    metric = VideoDetection()
     for scores, truth in mine:
-        frames.update(scores, truth)
-        whole.update(scores.max().reshape(1), truth.max().reshape(1))
-    return {**{name: value.item() for name, value in frames.compute().items()}, "videos": whole.compute().item()}
+        metric.update(scores.max(), int(truth.any()), scores, truth)
+    return {name: value.item() for name, value in metric.compute().items()}
 
 
 def main(rank, world, init_file, out):
     dist.init_process_group("gloo", init_method=f"file://{init_file}", rank=rank, world_size=world)
-    # process 0 has all of the first five, the others one each in turn, the last may have none
     everything = videos(7)
-    mine = everything[:5] if rank == 0 else everything[4 + rank : 5 + rank]
-    torch.save(measured(mine), out)
+    torch.save(measured((everything[:5], everything[5:], [])[rank]), out)  # the third process has nothing
     dist.destroy_process_group()
 
 
