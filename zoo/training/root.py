@@ -66,8 +66,8 @@ def cache_dir() -> Path:
 def synthesized(name: str, arguments: Mapping[str, object], make: Callable[[Path], None]) -> Path:
     """The cached folder of a synthesized data set, made if it is absent.
 
-    The key holds the zoo's version too: another version may write another content. The folder appears whole or not at all: it is written beside its place and renamed, so that several processes
-    may ask at once.
+    The folder appears whole or not at all: it is written beside its place and renamed, so that several processes may
+    ask at once. The key holds the zoo's version too: another version may write another content.
 
     Args:
         name: Class of the data, part of the key.

@@ -1,4 +1,4 @@
-"""Trains and evaluates MILRanking on N processes; run by test_anomaly_ddp.py as a script, as Lightning starts it anew."""
+"""Trains and evaluates MILRanking on N processes; test_anomaly_ddp.py runs it as a script, as Lightning restarts it."""
 
 import json
 import sys

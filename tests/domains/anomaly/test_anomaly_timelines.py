@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from zoo.domains.anomaly import SurvCameraFight
-from zoo.domains.anomaly.surv_camera_fight import read_clips
+from zoo.domains.anomaly.surv_camera_fight import clip_snippets, read_clips
 from zoo.domains.anomaly.synthesis import synthesize_clips
 from zoo.domains.anomaly.timelines import compose, same_camera, split_of
 from zoo.errors import InputError
@@ -30,8 +30,8 @@ def timelines(root, split, **more):
 
 
 def check_splits(root):
-    labels, snippets = read_clips(root)
-    cameras = same_camera(snippets)
+    labels, clips = read_clips(root)
+    cameras = same_camera(np.stack([frames.mean(axis=0) for frames in clips]))
     used = {
         split: {clip for line in timelines(root, split) for clip in line.clips} for split in ("train", "val", "test")
     }
@@ -54,12 +54,12 @@ def test_splits_share_no_clip_and_no_camera_and_the_truth_is_where_the_fights_ar
 def test_the_real_clips(real_data):
     root = real_data / "anomaly/surv_camera_fight"
     check_splits(root)
-    labels, snippets = read_clips(root)
+    labels, clips = read_clips(root)
     assert (len(labels), int(labels.sum())) == (300, 150)
-    means = snippets.mean(axis=1)
-    means /= np.linalg.norm(means, axis=1, keepdims=True)
-    split = split_of(same_camera(snippets), 0)
-    across = (means @ means.T)[split[:, None] != split]
+    means = np.stack([frames.mean(axis=0) for frames in clips])
+    split = split_of(same_camera(means), 0)
+    unit = means / np.linalg.norm(means, axis=1, keepdims=True)
+    across = (unit @ unit.T)[split[:, None] != split]
     assert across.max() <= 0.8 + 1e-6
     item = data(root).items("test")[(0, 0)]
     assert item["label"] == 1
@@ -102,10 +102,20 @@ def test_lengths_of_timelines_and_runs():
 
 def test_cameras_are_linked_through_clips_between_them():
     angle = np.array([0.0, 0.5, 1.0, 2.5])  # cosine of 0.5 is 0.88, of 1.0 0.54
-    snippets = np.stack([np.cos(angle), np.sin(angle)], axis=1)[:, None]
-    assert same_camera(snippets).tolist() == [0, 0, 0, 1]
+    assert same_camera(np.stack([np.cos(angle), np.sin(angle)], axis=1)).tolist() == [0, 0, 0, 1]
     assert set(split_of(np.arange(100), 0).tolist()) == {"train", "val", "test"}
-    assert (split_of(np.arange(100), 0) == "train").sum() == 60
+    assert (split_of(np.arange(100), 0) == "train").sum() == 50
+
+
+def test_snippets_are_the_relative_change_from_frame_to_frame():
+    frames = np.random.default_rng(0).random((12, 5)).astype(np.float16)
+    wide = frames.astype(np.float64)
+    for index, snippet in enumerate(clip_snippets(frames)):
+        inside = [t for t in range(3 * index, 3 * index + 3) if t + 1 < 12]
+        change = sum(np.abs(wide[t + 1] - wide[t]) for t in inside) / len(inside)
+        mean = sum(wide[3 * index + step] for step in range(3)) / 3
+        np.testing.assert_allclose(snippet, change / np.sqrt((mean**2).sum()), rtol=1e-5)
+    assert not clip_snippets(np.zeros((12, 5))).any()
 
 
 @pytest.mark.parametrize(

@@ -49,10 +49,11 @@ class Timelines:
 class SurvCameraFight(BagData):
     """Timelines of real surveillance clips in which fights break out.
 
-    A clip of about two seconds has 12 frames of EfficientNet-Lite0 features; three of them are averaged to a snippet
-    of about 16 frames, so a clip has 4 snippets. A timeline is a row of ``shortest`` to ``longest`` clips without a
-    fight; an anomalous one has one or two runs of one to three fight clips in between. Training knows the label of
-    the timeline alone. Clips of one camera (cosine of mean features above 0.8, linked) stay in one split.
+    A clip of about two seconds has EfficientNet-Lite0 features of 12 frames; it becomes 4 snippets of about 16 frames,
+    each the mean change of the features over three of the 12 (:func:`clip_snippets`). A timeline is a row of
+    ``shortest`` to ``longest`` clips without a fight; an anomalous one has one or two runs of one to three fight clips
+    in between. Training knows the label of the timeline alone. Clips of one camera (cosine of mean features above 0.8,
+    linked) stay in one split.
 
     Args:
         root: Folder with ``clips.json`` and the features.
@@ -61,8 +62,8 @@ class SurvCameraFight(BagData):
         synthesize: Use tiny made-up data in the same format.
         limit: Use only so many timelines of each split.
         on_error: ``stop`` or ``skip``.
-        segmenting: How timelines become 32 segments for training; ``truncate`` leaves the scale of the features as
-            stored, which evaluation and prediction see too.
+        segmenting: How timelines become 32 segments for training; ``truncate`` keeps the size of the changes, which
+            ``matlab`` and ``numpy`` would normalise away.
         steps_per_epoch: Batches of an epoch.
         replacement: Whether a bag may come twice in a batch.
         timelines: Anomalous training timelines, and as many normal ones; validation and test have half as many.
@@ -90,9 +91,9 @@ class SurvCameraFight(BagData):
         segmenting: Segmenting = "truncate",
         steps_per_epoch: int = 50,
         replacement: bool = False,
-        timelines: int = 100,
-        shortest: int = 8,
-        longest: int = 24,
+        timelines: int = 200,
+        shortest: int = 6,
+        longest: int = 16,
         split_seed: int = 0,
     ) -> None:
         super().__init__(
@@ -106,8 +107,8 @@ class SurvCameraFight(BagData):
 
     def read(self, root: Path, split: Split) -> Items:
         """Reads all clips and composes the timelines of a split."""
-        labels, snippets = read_clips(root)
-        cameras = same_camera(snippets)
+        labels, clips = read_clips(root)
+        cameras = same_camera(np.stack([frames.mean(axis=0) for frames in clips]))
         chosen = np.flatnonzero(split_of(cameras, self.split_seed) == split)
         fights, others = chosen[labels[chosen] == 1], chosen[labels[chosen] == 0]
         if not len(fights) or not len(others):
@@ -123,6 +124,7 @@ class SurvCameraFight(BagData):
             for number in range(1, count + 1)
             for fight in (True, False)
         ]  # fmt: skip
+        snippets = np.stack([clip_snippets(frames) for frames in clips])
         return Timelines(composed, snippets, self.segmenting if split == "train" else None)
 
     def make(self, root: Path) -> None:
@@ -130,14 +132,14 @@ class SurvCameraFight(BagData):
         synthesize_clips(root, seed=self.seed)
 
 
-def read_clips(root: Path) -> tuple[np.ndarray, np.ndarray]:
+def read_clips(root: Path) -> tuple[np.ndarray, list[np.ndarray]]:
     """Reads all clips.
 
     Args:
         root: Folder of the data.
 
     Returns:
-        ``labels (N,)``, 1 for fights; ``snippets (N, 4, D)`` float32, the means of three frames each.
+        ``labels (N,)``, 1 for fights; and ``(12, D)`` float32 features of the frames of each clip.
 
     Raises:
         DataError: A file is missing or malformed, or a clip has no features; names file and clip.
@@ -152,28 +154,49 @@ def read_clips(root: Path) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(entries, list) or not entries:
         raise DataError(f"{table}: expected a list of clips")
     arrays = read_arrays(root / FEATURES)
-    labels, snippets = [], []
+    labels, clips = [], list[np.ndarray]()
     for number, entry in enumerate(entries, 1):
         name, label = (entry.get("clip"), entry.get("label")) if isinstance(entry, dict) else (None, None)
         if not isinstance(name, str) or label not in (0, 1):
             raise DataError(
                 f"{table}: clip {number}: expected a name `clip` and a `label` 0 or 1, got {str(entry)[:80]}"
             )
+        where = f"{root / FEATURES}[{name}]"
         if name not in arrays:
             raise DataError(f"{root / FEATURES}: has no features of {name} (clip {number} of {table.name})")
+        clips.append(_frames(arrays[name], where))
         labels.append(int(label))
-        snippets.append(_snippets(arrays[name], f"{root / FEATURES}[{name}]"))
-        if snippets[-1].shape != snippets[0].shape:
-            widths = snippets[-1].shape[-1], snippets[0].shape[-1]
-            raise DataError(
-                f"{root / FEATURES}[{name}]: has rows of {widths[0]} numbers, the first clip of {widths[1]}"
-            )
-    return np.array(labels), np.stack(snippets)
+        if clips[-1].shape[1] != clips[0].shape[1]:
+            widths = clips[-1].shape[1], clips[0].shape[1]
+            raise DataError(f"{where}: has rows of {widths[0]} numbers, the first clip of {widths[1]}")
+    return np.array(labels), clips
 
 
-def _snippets(frames: np.ndarray, where: str) -> np.ndarray:
-    frames = checked(frames, where)
-    if frames.ndim != 2 or len(frames) < SNIPPETS or len(frames) % SNIPPETS:
+def clip_snippets(frames: np.ndarray) -> np.ndarray:
+    """How much happens in each quarter of a clip: the mean change of the features from frame to frame.
+
+    Features of single frames say what is there, not what happens; fights differ from other scenes of the same camera
+    by their motion. The change is taken relative to the size of the features, so that it has no unit.
+
+    Args:
+        frames: ``(F, D)``, F a multiple of 4: features of frames spread over a clip.
+
+    Returns:
+        ``(4, D)`` float32: mean of ``|f[t + 1] - f[t]|`` over the frames t of the quarter, divided by the norm of their
+        mean; the last frame of the clip has no successor.
+    """
+    values = frames.astype(np.float32)
+    quarter = len(values) // SNIPPETS
+    changes = np.abs(np.diff(values, axis=0))
+    means = values.reshape(SNIPPETS, quarter, -1).mean(axis=1)
+    norms = np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    moved = np.stack([changes[index * quarter : (index + 1) * quarter].mean(axis=0) for index in range(SNIPPETS)])
+    relative: np.ndarray = moved / norms
+    return relative
+
+
+def _frames(array: np.ndarray, where: str) -> np.ndarray:
+    frames = checked(array, where)
+    if frames.ndim != 2 or len(frames) < 2 * SNIPPETS or len(frames) % SNIPPETS:
         raise DataError(f"{where}: has shape {frames.shape}, expected (12, D), 12 frames of a clip")
-    means: np.ndarray = frames.reshape(SNIPPETS, -1, frames.shape[-1]).mean(axis=1)
-    return means
+    return frames

@@ -128,10 +128,10 @@ def synthesize_clips(root: Path, seed: int = 0, width: int = 64, clips: int = 60
     table, arrays = [], {}
     for label, word in ((1, "fight"), (0, "nofight")):
         for number in range(clips):
-            base = 2.0 * cameras[number % len(cameras)] + label * rng.uniform(0.6, 1.4) * world.events[0]
+            moving = label * rng.uniform(0, 1.5, size=(12, 1)) * world.events[0]
             noise = rng.normal(scale=0.8 / np.sqrt(width), size=(12, width))
             name = f"{word}_{number + 1:03d}"
-            arrays[name] = np.maximum(base + noise, 0).astype(np.float16)
+            arrays[name] = np.maximum(2.0 * cameras[number % len(cameras)] + moving + noise, 0).astype(np.float16)
             table.append({"clip": name, "label": label, "n_frames": 60, "fps": 29.97, "size": [640, 360]})
     (root / "clips.json").write_text(json.dumps(table, indent=0))
     np.savez(root / "features_efflite0_12f_fp16.npz", **arrays)

@@ -10,7 +10,7 @@ from scipy.sparse.csgraph import connected_components
 from zoo.domains.anomaly.protocols import CLIP, Event
 from zoo.training import Split
 
-SHARES: dict[Split, float] = {"train": 0.6, "val": 0.15, "test": 0.25}
+SHARES: dict[Split, float] = {"train": 0.5, "val": 0.2, "test": 0.3}
 SAME_CAMERA = 0.8  # cosine of mean features
 SNIPPETS = 4  # per clip
 
@@ -24,18 +24,17 @@ class Timeline:
     events: tuple[Event, ...]
 
 
-def same_camera(snippets: np.ndarray) -> np.ndarray:
+def same_camera(means: np.ndarray) -> np.ndarray:
     """Numbers the cameras: clips whose mean features have a cosine above 0.8 are of one camera, and so are theirs.
 
     Args:
-        snippets: ``(N, S, D)``.
+        means: ``(N, D)``, the mean features of each clip.
 
     Returns:
         ``(N,)`` integers.
     """
-    means = snippets.mean(axis=1)
-    means = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
-    camera: np.ndarray = connected_components(means @ means.T > SAME_CAMERA, directed=False)[1]
+    unit = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    camera: np.ndarray = connected_components(unit @ unit.T > SAME_CAMERA, directed=False)[1]
     return camera
 
 
