@@ -86,8 +86,6 @@ def test_constructor_has_the_options_and_defaults_of_the_function(name):
     tensors = {"scores", "target", "similarity", "positive", "group", "mask", "weight"}
     function = inspect.signature(getattr(ranking, name)).parameters
     wanted = {key: parameter.default for key, parameter in function.items() if key not in tensors}
-    if name in ("listnet", "listmle", "lambda_ndcg", "approx_ndcg", "confidence_ndcg"):
-        del wanted["pairs"]  # chooses nothing there, so no recipe needs to know it
     constructor = inspect.signature(ALL[name]).parameters
     assert {key: parameter.default for key, parameter in constructor.items()} == wanted
     for parameter in constructor.values():

@@ -216,3 +216,25 @@ def test_wrong_options_are_named(call, message):
 def test_a_relevance_is_refused_where_only_bool_has_a_meaning(name):
     with pytest.raises(ValueError, match=r"positive: dtype torch.float32 given, expected torch.bool"):
         LOSSES[name](torch.zeros(2, 3), torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("loss", [ranking.triplet_alignment, ranking.sdm, ranking.info_nce])
+def test_a_negative_of_minus_infinity_is_no_negative(loss):
+    similarity = torch.tensor([[0.9, 0.5, -torch.inf]], requires_grad=True)
+    positive = torch.tensor([[True, False, False]])
+    value = loss(similarity, positive)
+    value.backward()
+    assert similarity.grad is not None
+    assert torch.isfinite(similarity.grad).all()
+    torch.testing.assert_close(value, loss(similarity[:, :2], positive[:, :2]))
+
+
+@pytest.mark.parametrize(
+    "loss", [ranking.triplet_alignment, ranking.sdm, ranking.info_nce, ranking.smooth_ap], ids=lambda f: f.__name__
+)
+def test_similarities_far_from_zero_keep_their_digits(loss):
+    similarity = torch.randn(5, 8, generator=torch.Generator().manual_seed(0)) + 1e4
+    positive = torch.arange(8) % 3 == 0
+    rows = positive.expand(5, 8)
+    exact = loss(similarity.double(), rows)
+    torch.testing.assert_close(loss(similarity, rows).double(), exact, rtol=1e-5, atol=1e-6)

@@ -63,7 +63,7 @@ Both
     Nothing to rank: a list without two different targets among its real items, a row without a positive or without
     a negative. It contributes exactly 0 with zero gradient (`tied_lists` of two losses makes an exception).
     float16 and bfloat16 are computed and returned in float32; float64 stays float64. No input of finite real entries
-    gives nan; a nan in a real entry is passed on.
+    gives nan; a nan in a real score is passed on.
     A wrong shape, dtype or word raises ValueError with the argument's name, what was given and what is expected.
 """
 

@@ -25,10 +25,10 @@ def gather(x: Tensor) -> Tensor:
     Raises:
         ValueError: if `x` has no first dimension, or the processes hold rows of different shapes or dtypes.
     """
-    if x.ndim == 0:
-        raise ValueError("x: shape () given, expected (n, ...)")
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return x
+    if x.ndim == 0:
+        raise ValueError("x: shape () given, expected (n, ...)")
     gathered: Tensor = _Gather.apply(x)
     return gathered
 

@@ -101,7 +101,9 @@ def _check(scores: Tensor, target: Tensor, group: Tensor | None, mask: Tensor | 
 def _flatten(scores: Tensor, target: Tensor, mask: Tensor | None, weight: Tensor | None) -> Lists:
     """The input as `(M, N)` tensors in the dtypes of the computation."""
     dtype, items = accumulation_dtype(scores), scores.shape[-1]
-    wide = accumulation_dtype(target) if target.is_floating_point() else torch.int64
+    wide = torch.int64
+    if target.is_floating_point():  # as wide as the scores too: differences of targets enter next to those of scores
+        wide = torch.promote_types(dtype, accumulation_dtype(target))
     real = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask
     if weight is None:
         weight = torch.ones_like(scores, dtype=dtype)

@@ -170,7 +170,7 @@ def _lambda_value(lists: Lists, k: int | None, gain: Gain, temperature: float) -
     ideal = (gained * discounts(places(lists.target, lists.real), lists.real, dtype, k)).sum(-1)
     change = differences(gained).abs() * differences(present).abs()
     counted = ordered_pairs(lists)
-    costs = LogisticPenalty()(torch.where(counted, differences(lists.scores / temperature), 0.0))
+    costs = LogisticPenalty()(torch.where(counted, differences(lists.scores), 0.0) / temperature)
     return divide(reduce_pairs(change * costs, counted, lists, "sum"), ideal)
 
 
@@ -222,7 +222,7 @@ def approx_ndcg(
 def _approx_value(lists: Lists, gain: Gain, temperature: float) -> Tensor:
     gained = gains(lists, gain) * lists.weight
     others = both_real(lists) & ~torch.eye(lists.real.shape[-1], dtype=torch.bool, device=lists.real.device)
-    above = torch.where(others, (-differences(lists.scores / temperature)).sigmoid(), 0.0)
+    above = torch.where(others, (-differences(lists.scores) / temperature).sigmoid(), 0.0)
     reached = (gained / (2 + above.sum(-1)).log2()).sum(-1)
     ideal = (gained * discounts(places(gained, lists.real), lists.real, gained.dtype)).sum(-1)
     return 1 - divide(reached, ideal)

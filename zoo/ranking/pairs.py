@@ -62,5 +62,5 @@ def pair_value(lists: Lists, penalty: Penalty, pairs: Pairs, temperature: float 
         temperature: Divides the score differences.
     """
     counted = ordered_pairs(lists)
-    costs = penalty(torch.where(counted, differences(lists.scores / temperature), 0.0))
+    costs = penalty(torch.where(counted, differences(lists.scores), 0.0) / temperature)
     return reduce_pairs(costs, counted, lists, pairs)

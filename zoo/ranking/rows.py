@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from zoo.ranking.checks import REDUCTIONS, Reduction, accumulation_dtype, check_choice, check_like, check_real
+from zoo.ranking.masked import masked_max
 from zoo.ranking.reduction import reduce_values
 
 
@@ -26,6 +27,14 @@ class Rows:
     """bool: the entry belongs below the positives."""
     relevance: Tensor
     """How positive an entry is, dtype of the similarity, without gradient: 1 for a bool `positive`, 0 elsewhere."""
+
+    def centred(self) -> Tensor:
+        """`similarity` minus the row's largest real entry, which gets no gradient: `(Q, G)`.
+
+        A softmax does not see the shift, and dividing small numbers by a small temperature keeps their last digits.
+        """
+        largest = masked_max(self.similarity.detach(), self.positive | self.negative).unsqueeze(-1)
+        return self.similarity - torch.where(largest.isinf(), 0.0, largest)
 
     def anchors(self) -> tuple[Tensor, Tensor]:
         """The positives of each row, so that a loss over triplets needs `(Q, P, G)` entries and not `(Q, G, G)`.

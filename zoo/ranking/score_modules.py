@@ -97,8 +97,10 @@ class ListNet(ScoreLoss):
 
     function = staticmethod(listnet)
 
-    def __init__(self, reduction: Literal["mean", "sum", "none"] = "mean") -> None:
-        super().__init__({"reduction": reduction})
+    def __init__(
+        self, pairs: Literal["mean", "sum"] = "mean", reduction: Literal["mean", "sum", "none"] = "mean"
+    ) -> None:
+        super().__init__({"pairs": pairs, "reduction": reduction})
 
 
 class ListMLE(ScoreLoss):
@@ -109,9 +111,10 @@ class ListMLE(ScoreLoss):
     def __init__(
         self,
         ties: Literal["efron", "order"] = "efron",
+        pairs: Literal["mean", "sum"] = "mean",
         reduction: Literal["mean", "sum", "none"] = "mean",
     ) -> None:
-        super().__init__({"ties": ties, "reduction": reduction})
+        super().__init__({"ties": ties, "pairs": pairs, "reduction": reduction})
 
 
 class LambdaNDCG(ScoreLoss):
@@ -124,9 +127,10 @@ class LambdaNDCG(ScoreLoss):
         k: int | None = None,
         gain: Literal["exp2", "linear"] = "exp2",
         temperature: float = 1.0,
+        pairs: Literal["mean", "sum"] = "mean",
         reduction: Literal["mean", "sum", "none"] = "mean",
     ) -> None:
-        super().__init__({"k": k, "gain": gain, "temperature": temperature, "reduction": reduction})
+        super().__init__({"k": k, "gain": gain, "temperature": temperature, "pairs": pairs, "reduction": reduction})
 
 
 class ApproxNDCG(ScoreLoss):
@@ -138,9 +142,10 @@ class ApproxNDCG(ScoreLoss):
         self,
         gain: Literal["exp2", "linear"] = "exp2",
         temperature: float = 0.1,
+        pairs: Literal["mean", "sum"] = "mean",
         reduction: Literal["mean", "sum", "none"] = "mean",
     ) -> None:
-        super().__init__({"gain": gain, "temperature": temperature, "reduction": reduction})
+        super().__init__({"gain": gain, "temperature": temperature, "pairs": pairs, "reduction": reduction})
 
 
 class ConfidenceNDCG(ScoreLoss):
@@ -151,6 +156,7 @@ class ConfidenceNDCG(ScoreLoss):
     def __init__(
         self,
         tied_lists: Literal["skip", "keep"] = "skip",
+        pairs: Literal["mean", "sum"] = "mean",
         reduction: Literal["mean", "sum", "none"] = "mean",
     ) -> None:
-        super().__init__({"tied_lists": tied_lists, "reduction": reduction})
+        super().__init__({"tied_lists": tied_lists, "pairs": pairs, "reduction": reduction})

@@ -52,7 +52,7 @@ def info_nce(
 
 
 def _info_nce_value(rows: Rows, temperature: float) -> Tensor:
-    logs = masked_log_softmax(rows.similarity / temperature, rows.positive | rows.negative)
+    logs = masked_log_softmax(rows.centred() * (1 / temperature), rows.positive | rows.negative)
     return -masked_mean(logs, rows.positive)
 
 
@@ -94,7 +94,9 @@ def sdm(
 
 def _sdm_value(rows: Rows, temperature: float) -> Tensor:
     real = rows.positive | rows.negative
-    logs = masked_log_softmax(rows.similarity / temperature, real)
+    logs = masked_log_softmax(rows.centred() * (1 / temperature), real)
+    real = real & (logs != -torch.inf)  # a probability of 0 adds 0, not 0 * inf
+    logs = torch.where(real, logs, 0.0)
     labels = rows.relevance / rows.relevance.sum(-1, keepdim=True).clamp(min=1)
     terms = logs.exp() * (logs - (labels + 1e-8).log())
     return torch.where(real, terms, 0.0).sum(-1)
@@ -198,12 +200,12 @@ def smooth_ap(
 
 def _smooth_ap_value(rows: Rows, temperature: float) -> Tensor:
     columns, _ = rows.anchors()  # what only fills a row up has relevance 0 and adds nothing
-    scaled = rows.similarity / temperature
     relevance = rows.relevance.gather(-1, columns)
 
     gallery = torch.arange(rows.positive.shape[-1], device=columns.device)
     others = (rows.positive | rows.negative).unsqueeze(-2) & (columns.unsqueeze(-1) != gallery)
-    above = (scaled.unsqueeze(-2) - scaled.gather(-1, columns).unsqueeze(-1)).sigmoid()
+    gaps = rows.similarity.unsqueeze(-2) - rows.similarity.gather(-1, columns).unsqueeze(-1)
+    above = (gaps / temperature).sigmoid()
     above = torch.where(others, above, 0.0)
     shared = torch.minimum(relevance.unsqueeze(-1), rows.relevance.unsqueeze(-2))
     among_positives = relevance + (shared * above).sum(-1)

@@ -123,10 +123,11 @@ def triplet_alignment(
 
 
 def _alignment_value(rows: Rows, margin: float, temperature: float) -> Tensor:
-    scaled = rows.similarity / temperature
+    similarity = rows.centred()  # alpha sums to 1, so the shift cancels
+    scaled = similarity * (1 / temperature)
     alpha = torch.where(rows.positive, masked_log_softmax(scaled.detach(), rows.positive).exp(), 0.0)
     bound = temperature * masked_logsumexp(scaled, rows.negative)
-    return F.relu(margin - (alpha * rows.similarity).sum(-1) + bound)
+    return F.relu(margin - (alpha * torch.where(rows.positive, similarity, 0.0)).sum(-1) + bound)
 
 
 def set_wise(
