@@ -205,9 +205,11 @@ def test_synthesized_data_is_made_when_asked_for(tmp_path, monkeypatch):
         ({"steps_per_epoch": 0}, "data.steps_per_epoch must be at least 1, got 0"),
         ({"val_fraction": 0.0}, "data.val_fraction must be in (0, 1), got 0.0"),
         ({"val_fraction": 1.0}, "data.val_fraction must be in (0, 1), got 1.0"),
+        ({"segmenting": "matlap"}, "data.segmenting must be one of matlab, numpy, truncate, got 'matlap'; did you mean "
+                                   "'matlab'?"),
         ({"workers": -1}, "data.workers must be at least 0, got -1"),
     ],
-)
+)  # fmt: skip
 def test_wrong_arguments(wrong, message):
     with pytest.raises(InputError) as caught:
         UCFCrime(**wrong)

@@ -261,6 +261,11 @@ def test_pictures_show_curve_threshold_and_events(crime, model, tmp_path):
         ({"sparsity": -1.0}, "model.sparsity must not be negative, got -1.0"),
         ({"regulariser": -1.0}, "model.regulariser"),
         ({"threshold": 1.1}, "model.threshold must be in"),
+        ({"variant": "offical"}, "model.variant must be one of .*, got 'offical'; did you mean 'official'"),
+        (
+            {"protocol": "snippet"},
+            "model.protocol must be one of official, ekosman, snippet16, got 'snippet'; did you me",
+        ),
     ],
 )
 def test_wrong_arguments(wrong, message):

@@ -96,3 +96,8 @@ def test_truth_counts_the_same_numbers_differently():
 def test_wrong_arguments_are_refused(scores, frames):
     with pytest.raises(ValueError, match="are needed"):
         frame_scores(scores, frames, "official")
+
+
+def test_an_unknown_protocol_is_refused():
+    with pytest.raises(ValueError, match="protocol 'oficial' is unknown; there are official, ekosman, snippet16"):
+        frame_scores(np.zeros(32), 99, "oficial")

@@ -4,12 +4,14 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
-from zoo.domains.anomaly import SurvCameraFight
-from zoo.domains.anomaly.surv_camera_fight import clip_snippets, read_clips
+from zoo.domains.anomaly import SurvCameraFight, clip_snippets, frame_scores, frame_truth
+from zoo.domains.anomaly.surv_camera_fight import read_clips
 from zoo.domains.anomaly.synthesis import synthesize_clips
 from zoo.domains.anomaly.timelines import compose, same_camera, split_of
 from zoo.errors import InputError
+from zoo.metrics import VideoDetection
 from zoo.training import DataError
 
 
@@ -64,6 +66,21 @@ def test_the_real_clips(real_data):
     item = data(root).items("test")[(0, 0)]
     assert item["label"] == 1
     assert item["features"].shape[0] * 16 == item["frames"]
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(("size", "auc"), [("norm", 0.8048), ("mean", 0.8200)])
+def test_what_the_size_of_the_change_alone_gives(real_data, size, auc):
+    """The baseline of the card: no learning, the larger the change the more of a fight."""
+    found = SurvCameraFight(root=str(real_data / "anomaly/surv_camera_fight")).items("test")
+    metric = VideoDetection()
+    for index in range(len(found)):
+        item = found[(0, index)]
+        sizes = np.linalg.norm(item["features"], axis=1) if size == "norm" else item["features"].mean(axis=1)
+        scores = frame_scores(sizes, item["frames"], "snippet16")
+        truth = frame_truth(item["events"], item["frames"], "snippet16", len(scores))
+        metric.update(sizes.max(), item["label"], torch.from_numpy(scores), torch.from_numpy(truth))
+    assert metric.compute()["auc"].item() == pytest.approx(auc, abs=2e-4)
 
 
 def test_items_of_training_are_segments_and_of_evaluation_snippets(clips):

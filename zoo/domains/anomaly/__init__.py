@@ -7,7 +7,7 @@ from zoo.domains.anomaly.module import MILRanking
 from zoo.domains.anomaly.network import Detection, Detector
 from zoo.domains.anomaly.protocols import frame_scores, frame_truth
 from zoo.domains.anomaly.segments import segment_features, segment_ranges
-from zoo.domains.anomaly.surv_camera_fight import SurvCameraFight
+from zoo.domains.anomaly.surv_camera_fight import SurvCameraFight, clip_snippets
 from zoo.domains.anomaly.synthesis import synthesize
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "MILRanking",
     "SurvCameraFight",
     "UCFCrime",
+    "clip_snippets",
     "convert",
     "frame_scores",
     "frame_truth",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from zoo.domains.anomaly.names import check_choice, nearest
 from zoo.domains.anomaly.segments import SEGMENTS, Segmenting, segment_features
 from zoo.errors import InputError
 from zoo.training import DataError, EpochOrder, Items, ZooData
@@ -145,6 +146,7 @@ class BagData(ZooData):
             raise InputError(f"data.batch_size must be even, half anomalous and half normal bags, got {batch_size}")
         if steps_per_epoch < 1:
             raise InputError(f"data.steps_per_epoch must be at least 1, got {steps_per_epoch}")
+        check_choice("data.segmenting", segmenting, get_args(Segmenting))
         self.segmenting, self.steps_per_epoch, self.replacement = segmenting, steps_per_epoch, replacement
         self.class_names = ["normal", "anomalous"]
 
@@ -192,11 +194,3 @@ def require_folder(folder: Path, what: str) -> None:
         return
     others = sorted(place.name for place in folder.parent.iterdir() if place.is_dir()) if folder.parent.is_dir() else []
     raise DataError(f"{folder}: there is no such folder ({what}){nearest(folder.name, others)}")
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """``; did you mean ...?``, or nothing where no known name is similar."""
-    from difflib import get_close_matches
-
-    found = get_close_matches(name, known, n=1, cutoff=0.8)
-    return f"; did you mean {found[0]!r}?" if found else ""

@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from zoo.domains.anomaly.annotations import Video, check_events, read_test_list, read_train_list
-from zoo.domains.anomaly.bags import BagData, as_segments, collate_bags, interleaved, nearest, require_folder
+from zoo.domains.anomaly.bags import BagData, as_segments, collate_bags, interleaved, require_folder
 from zoo.domains.anomaly.features import read_features
+from zoo.domains.anomaly.names import nearest
 from zoo.domains.anomaly.protocols import CLIP
 from zoo.domains.anomaly.segments import SEGMENTS, Segmenting
 from zoo.domains.anomaly.synthesis import synthesize

@@ -17,16 +17,18 @@ diagonal  the i-th anomalous with the i-th normal  mean over the anomalous bags 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from zoo.domains.anomaly.names import check_choice
 from zoo.domains.anomaly.network import Detector
 from zoo.errors import InputError
 from zoo.ranking import ScoreLoss, gather, hinge
 
 Variant = Literal["official", "paper", "diagonal"]
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
 
 def mil_terms(
@@ -57,8 +59,9 @@ def mil_terms(
         Weighted scalars ``ranking``, ``sparsity`` and ``smoothness``; their sum is the objective.
 
     Raises:
-        InputError: The batch lacks a class, or the bags cannot be paired (``diagonal``).
+        InputError: The variant is unknown, the batch lacks a class, or the bags cannot be paired (``diagonal``).
     """
+    check_choice("model.variant", variant, VARIANTS)
     scores = scores if scores.dtype == torch.float64 else scores.float()
     statistics = torch.stack([scores.amax(1), scores.sum(1), scores.diff(dim=1).square().sum(1)], dim=1)
     maxima, sums, roughness = gather(statistics).unbind(1)
@@ -111,6 +114,7 @@ def weight_penalty(network: Detector, variant: Variant = "official") -> Tensor:
     Returns:
         A scalar.
     """
+    check_choice("model.variant", variant, VARIANTS)
     layers = network.layers
     if variant == "diagonal":
         norms = [torch.cat([layer.weight.flatten(), layer.bias]).norm() for layer in layers]

@@ -11,10 +11,11 @@ from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
 from zoo.domains.anomaly.features import SUFFIXES, read_arrays
-from zoo.domains.anomaly.loss import Variant, mil_terms, weight_penalty
+from zoo.domains.anomaly.loss import VARIANTS, Variant, mil_terms, weight_penalty
+from zoo.domains.anomaly.names import check_choice
 from zoo.domains.anomaly.network import Detection, Detector
 from zoo.domains.anomaly.picture import MOST, Curve, draw
-from zoo.domains.anomaly.protocols import CLIP, Event, Protocol, frame_scores, frame_truth
+from zoo.domains.anomaly.protocols import CLIP, PROTOCOLS, Event, Protocol, frame_scores, frame_truth
 from zoo.domains.anomaly.segments import SEGMENTS, Segmenting, segment_features
 from zoo.errors import InputError
 from zoo.metrics import VideoDetection
@@ -72,6 +73,8 @@ class MILRanking(ZooModule):
         groups: list[ParameterGroup] | None = None,
     ) -> None:
         super().__init__(monitor, mode, groups)
+        check_choice("model.variant", variant, VARIANTS)
+        check_choice("model.protocol", protocol, PROTOCOLS)
         for name, weight in (("sparsity", sparsity), ("smoothness", smoothness), ("regulariser", regulariser)):
             if weight < 0:
                 raise InputError(f"model.{name} must not be negative, got {weight}")

@@ -13,14 +13,14 @@ snippet16 one score per 16-frame snippet                               as offici
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from zoo.domains.anomaly.segments import SEGMENTS, segment_ranges
 
 Protocol = Literal["official", "ekosman", "snippet16"]
-PROTOCOLS: tuple[Protocol, ...] = ("official", "ekosman", "snippet16")
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 CLIP = 16
 Event = tuple[int, int]
 
@@ -38,10 +38,13 @@ def frame_scores(scores: np.ndarray, frames: int, protocol: Protocol, clips: int
         One score per frame; ``official`` gives ``max(frames, 16 * clips)``, ``snippet16`` ``16 * S`` of them.
 
     Raises:
-        ValueError: There are no scores or frames, or the snippets do not fit the length of the video.
+        ValueError: There are no scores or frames, the snippets do not fit the length of the video, or the protocol is
+            unknown.
     """
     if scores.ndim != 1 or not len(scores) or frames < 1:
         raise ValueError(f"scores (S,) of a video are needed, got shape {scores.shape} and {frames} frames")
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"protocol {protocol!r} is unknown; there are {', '.join(PROTOCOLS)}")
     if protocol == "snippet16":
         return _snippets(scores, frames)
     if protocol == "ekosman":
