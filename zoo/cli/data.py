@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HELP = "list, show, make or verify data sets"
-EXAMPLES = ("zoo data show ucf_crime", "zoo data make ucf_crime --out /tmp/ucf_crime --seed 1")
+EXAMPLES = ("zoo data show ucf_crime", "zoo data make ucf_crime --out sample --seed 1")
 
 ACTIONS = {
     "list": "every data set that a recipe can name",

@@ -29,7 +29,7 @@ def build(dataset: DataSet, overrides: Sequence[tuple[str, str]]) -> ZooData:
 
     Args:
         dataset: From the catalogue.
-        overrides: As typed, e.g. ``("data.root", "/tmp/x")``.
+        overrides: As typed, e.g. ``("data.root", "sample")``.
 
     Raises:
         InputError: The class takes no such argument, needs one that is not given, or the value does not fit.
