@@ -7,6 +7,7 @@ Lightning alone does not resume exactly. What is done about it: the numbers behi
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -142,7 +143,7 @@ class Checkpoints(Checkpoint):
                 f"it reported {', '.join(known) or 'nothing'}{hint}"
             )
         value = float(trainer.callback_metrics[monitor])
-        if self.best is None or (value > self.best if mode == "max" else value < self.best):
+        if self.best is None or math.isnan(self.best) or (value > self.best if mode == "max" else value < self.best):
             self.best, self.best_step = value, trainer.global_step
             self._next = (trainer.current_epoch, 0)
             trainer.save_checkpoint(self.folder / BEST)
