@@ -135,7 +135,7 @@ def test_evaluation_of_snippets_under_every_protocol():
 def test_videos_without_events_are_measured_by_video_alone(crime, model):
     rows, metrics = evaluate(model, [collate_bags(items(crime, "val"))])
     assert set(metrics) == {"video_auc"}
-    assert set(rows[0]) == {"id", "label", "score", "scores"}
+    assert set(rows[0]) == {"id", "kind", "label", "score", "scores"}
 
 
 def test_scores_do_not_depend_on_the_batch(crime, model):

@@ -21,7 +21,9 @@ class Bags(Items, Protocol):
     """Items of this domain: each is a video, ``labels[i]`` says whether item i is anomalous.
 
     An item holds ``id``; ``label`` 0 or 1; ``features`` ``(T, D)`` or ``(T, crops, D)`` float32; ``frames``, the length
-    of the video or None; and ``events``, its annotated events or None where only the label is known.
+    of the video or None; ``events``, its annotated events or None where only the label is known; where they say
+    something, ``kind``, the class of the video, and ``segmented``, whether the rows are the 32 segments of the video
+    (32 rows are, where nothing else is said).
     """
 
     labels: np.ndarray
@@ -45,7 +47,8 @@ def collate_bags(items: list[dict[str, Any]]) -> dict[str, Any]:
 
     Returns:
         ``id`` list of B texts; ``label (B,)`` float32; ``features (B, T, D)`` or ``(B, T, crops, D)``, T that of the
-        longest, shorter ones padded with zeros; ``length (B,)`` int64 real rows; ``frames`` and ``events`` lists.
+        longest, shorter ones padded with zeros; ``length (B,)`` int64 real rows; ``frames``, ``events``, ``kind`` and
+        ``segmented`` lists.
 
     Raises:
         DataError: The videos differ in width or in the number of crops.
@@ -63,6 +66,8 @@ def collate_bags(items: list[dict[str, Any]]) -> dict[str, Any]:
         "length": torch.tensor([len(rows) for rows in features]),
         "frames": [item["frames"] for item in items],
         "events": [item["events"] for item in items],
+        "kind": [item.get("kind", "") for item in items],
+        "segmented": [item.get("segmented", len(item["features"]) == SEGMENTS) for item in items],
     }
 
 

@@ -3,172 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics import Metric, MetricCollection
 
+from zoo.domains.anomaly.evaluation import VideoEvaluation
 from zoo.domains.anomaly.features import SUFFIXES, read_arrays
 from zoo.domains.anomaly.loss import VARIANTS, Variant, mil_terms, weight_penalty
 from zoo.domains.anomaly.names import check_choice
 from zoo.domains.anomaly.network import Detection, Detector
 from zoo.domains.anomaly.picture import MOST, Curve, draw
-from zoo.domains.anomaly.protocols import CLIP, PROTOCOLS, Event, Protocol, frame_scores, frame_truth
-from zoo.domains.anomaly.segments import SEGMENTS, Segmenting, segment_features
+from zoo.domains.anomaly.protocols import CLIP, Protocol
+from zoo.domains.anomaly.segments import SEGMENTS
 from zoo.errors import InputError
-from zoo.metrics import VideoDetection
-from zoo.metrics.binary import OneClassError
 from zoo.ranking import ScoreLoss
-from zoo.training import Batch, ParameterGroup, Row, ZooModule
+from zoo.training import Batch, ParameterGroup, Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANELS = 4  # of a picture of a batch
-# each published evaluation makes its segments in its own way
-SEGMENTING: dict[Protocol, Segmenting] = {"official": "matlab", "ekosman": "numpy"}
 
 
-class MILRanking(ZooModule):
-    """Deep MIL ranking of Sultani, Chen and Shah (CVPR 2018): the worst segment of an anomalous video above that of
-    every normal one.
+class VideoModule(VideoEvaluation):
+    """A method that is evaluated and predicts: what :class:`MILRanking` and its relatives share."""
 
-    Args:
-        features: Width D of a row of features.
-        dropout: Between the layers, in [0, 1).
-        variant: How a batch is summed up, see :mod:`zoo.domains.anomaly.loss`.
-        margin: Margin of the hinge between the maxima of bags, in score units.
-        sparsity: Weight of the scores of anomalous bags, >= 0.
-        smoothness: Weight of the squared differences of neighbouring scores in anomalous bags, >= 0.
-        regulariser: Weight of the size of the network's weights, >= 0.
-        ranking: Any score loss over the maxima of the bags, instead of the hinge (then ``margin`` is not used).
-        protocol: How scores become frame-level scores and truth, see :mod:`zoo.domains.anomaly.protocols`.
-        threshold: Score from which a frame is an alarm, in [0, 1].
-        monitor: Metric that picks ``best.ckpt``. ``val/video_auc`` is there always, ``val/auc`` where the validation
-            videos have annotated events.
-        mode: Whether more or less of it is better.
-        groups: Parameter groups of the optimizer.
-    """
-
-    domain = "anomaly"
     suffixes = SUFFIXES
-    network: Detector
-
-    def __init__(
-        self,
-        features: int = 4096,
-        dropout: float = 0.6,
-        variant: Variant = "official",
-        margin: float = 1.0,
-        sparsity: float = 8e-5,
-        smoothness: float = 8e-5,
-        regulariser: float = 0.001,
-        ranking: ScoreLoss | None = None,
-        protocol: Protocol = "official",
-        threshold: float = 0.5,
-        monitor: str = "val/video_auc",
-        mode: Literal["min", "max"] = "max",
-        groups: list[ParameterGroup] | None = None,
-    ) -> None:
-        super().__init__(monitor, mode, groups)
-        check_choice("model.variant", variant, VARIANTS)
-        check_choice("model.protocol", protocol, PROTOCOLS)
-        for name, weight in (("sparsity", sparsity), ("smoothness", smoothness), ("regulariser", regulariser)):
-            if weight < 0:
-                raise InputError(f"model.{name} must not be negative, got {weight}")
-        if not 0 <= threshold <= 1:
-            raise InputError(f"model.threshold must be in [0, 1], got {threshold}")
-        self.network = Detector(features, dropout)
-        self.variant, self.ranking = variant, ranking
-        self.margin, self.sparsity, self.smoothness, self.regulariser = margin, sparsity, smoothness, regulariser
-        self.threshold, self._protocol = threshold, protocol
-
-    # -- training
-
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """Ranking, sparsity, smoothness and size of the weights."""
-        scores = self._scores(batch["features"], batch["id"])
-        ranked = mil_terms(
-            scores, batch["label"], self.variant, self.ranking, self.margin, self.sparsity, self.smoothness
-        )
-        return {**ranked, "weights": self.regulariser * weight_penalty(self.network, self.variant)}
-
-    def _scores(self, features: Tensor, names: list[str]) -> Tensor:
-        """Scores ``(B, T)`` of ``(B, T, D)`` or ``(B, T, crops, D)``, averaged over crops."""
-        if features.shape[-1] != self.network.features:
-            raise InputError(
-                f"{names[0]}: has {features.shape[-1]} features per row, the model takes {self.network.features} "
-                "(model.features)"
-            )
-        if features.ndim == 3:
-            scores: Tensor = self.network(features).scores
-            return scores
-        scores = self.network(features.transpose(1, 2).flatten(0, 1)).scores
-        return scores.unflatten(0, (len(features), -1)).mean(1)
-
-    # -- evaluation
-
-    def build_metrics(self) -> dict[str, Metric]:
-        """AUC over videos; frame-level ``auc``, ``ap`` and ``false_alarms`` where there are annotated events."""
-        return {"videos": VideoDetection(self.threshold)}
-
-    def evaluate_batch(self, batch: Batch, metrics: MetricCollection) -> list[Row]:
-        """Scores each video by itself, so that its scores do not depend on the others in the batch."""
-        rows: list[Row] = []
-        for index, name in enumerate(batch["id"]):
-            events, frames = batch["events"][index], batch["frames"][index]
-            scores, spread = self._evaluate(batch["features"][index, : batch["length"][index]], frames, events, name)
-            truth = frame_truth(events or (), frames or 0, self._protocol, len(spread))
-            marks = torch.from_numpy(spread).to(self.device), torch.from_numpy(truth).to(self.device)
-            metrics["videos"].update(float(scores.max()), int(batch["label"][index]), *marks)
-            row: Row = {"id": name, "label": int(batch["label"][index]), "score": float(scores.max())}
-            if events is not None:
-                row |= {"frames": frames, "events": " ".join(f"{first}-{last}" for first, last in events)}
-            rows.append({**row, "scores": " ".join(f"{score:.6f}" for score in scores.tolist())})
-        return rows
-
-    def _evaluate(
-        self, features: Tensor, frames: int | None, events: list[Event] | None, name: str
-    ) -> tuple[Tensor, np.ndarray]:
-        """Scores ``(S,)`` of one video, and one per frame; none of the latter where its events are not known."""
-        if events is None or frames is None:
-            return self._scores(features[None], [name])[0].float(), np.empty(0, dtype=np.float32)
-        clips = None
-        if self._protocol != "snippet16" and len(features) != SEGMENTS:
-            clips = len(features)
-            segments = segment_features(features.float().cpu().numpy(), SEGMENTS, SEGMENTING[self._protocol])
-            features = torch.from_numpy(segments).to(self.device)
-        scores = self._scores(features[None], [name])[0].float()
-        try:
-            return scores, frame_scores(scores.cpu().numpy(), frames, self._protocol, clips)
-        except ValueError as error:
-            raise InputError(f"{name}: protocol {self._protocol}: {error}") from error
-
-    def on_validation_epoch_end(self) -> None:
-        """Logs the validation metrics; one class alone is told in one line."""
-        self._finish_or_tell(super().on_validation_epoch_end, "val")
-
-    def on_test_epoch_end(self) -> None:
-        """Keeps the test metrics; one class alone is told in one line."""
-        self._finish_or_tell(super().on_test_epoch_end, "test")
-
-    def _finish_or_tell(self, finish: Any, split: str) -> None:
-        try:
-            finish()
-        except OneClassError as error:
-            raise InputError(f"the {split} split cannot be evaluated: {error}") from error
-
-    @property
-    def protocol(self) -> str:
-        """Name of the evaluation protocol in force."""
-        return self._protocol
-
-    @property
-    def preprocess(self) -> dict[str, Any]:
-        """Rows of features enter as stored."""
-        return {"features": self.network.features, "rows": "as stored, one score each", "segments": SEGMENTS}
 
     # -- prediction
 
@@ -259,10 +121,82 @@ class MILRanking(ZooModule):
         return draw(curves, self.threshold, len(batch["id"]) - len(curves))
 
     def _curve(self, batch: Batch, index: int) -> Curve:
-        name, events, frames = batch["id"][index], batch["events"][index], batch["frames"][index]
-        scores, spread = self._evaluate(batch["features"][index, : batch["length"][index]], frames, events, name)
+        name, events = batch["id"][index], batch["events"][index]
+        scores, spread = self._evaluate(batch, index)
         label = "anomalous" if batch["label"][index] > 0.5 else "normal"
         title = f"{Path(name).name} ({label}): highest score {float(scores.max()):.2f}"
         if not len(spread):
             return Curve(title, scores.cpu().numpy(), 1, f"segment of {len(scores)}")
         return Curve(title, spread, 1, "frame", events or ())
+
+
+class MILRanking(VideoModule):
+    """Deep MIL ranking of Sultani, Chen and Shah (CVPR 2018): the worst segment of an anomalous video above that of
+    every normal one.
+
+    Args:
+        features: Width D of a row of features.
+        dropout: Between the layers, in [0, 1).
+        variant: How a batch is summed up, see :mod:`zoo.domains.anomaly.loss`.
+        margin: Margin of the hinge between the maxima of bags, in score units.
+        sparsity: Weight of the scores of anomalous bags, >= 0.
+        smoothness: Weight of the squared differences of neighbouring scores in anomalous bags, >= 0.
+        regulariser: Weight of the size of the network's weights, >= 0.
+        ranking: Any score loss over the maxima of the bags, instead of the hinge (then ``margin`` is not used).
+        protocol: How scores become frame-level scores and truth, see :mod:`zoo.domains.anomaly.protocols`.
+        threshold: Score from which a frame is an alarm, in [0, 1].
+        monitor: Metric that picks ``best.ckpt``. ``val/video_auc`` is there always, ``val/auc`` where the validation
+            videos have annotated events.
+        mode: Whether more or less of it is better.
+        groups: Parameter groups of the optimizer.
+    """
+
+    network: Detector
+
+    def __init__(
+        self,
+        features: int = 4096,
+        dropout: float = 0.6,
+        variant: Variant = "official",
+        margin: float = 1.0,
+        sparsity: float = 8e-5,
+        smoothness: float = 8e-5,
+        regulariser: float = 0.001,
+        ranking: ScoreLoss | None = None,
+        protocol: Protocol = "official",
+        threshold: float = 0.5,
+        monitor: str = "val/video_auc",
+        mode: Literal["min", "max"] = "max",
+        groups: list[ParameterGroup] | None = None,
+    ) -> None:
+        super().__init__(protocol, threshold, monitor, mode, groups)
+        check_choice("model.variant", variant, VARIANTS)
+        for name, weight in (("sparsity", sparsity), ("smoothness", smoothness), ("regulariser", regulariser)):
+            if weight < 0:
+                raise InputError(f"model.{name} must not be negative, got {weight}")
+        self.network = Detector(features, dropout)
+        self.variant, self.ranking = variant, ranking
+        self.margin, self.sparsity, self.smoothness, self.regulariser = margin, sparsity, smoothness, regulariser
+
+    # -- training
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """Ranking, sparsity, smoothness and size of the weights."""
+        scores = self._scores(batch["features"], batch["id"])
+        ranked = mil_terms(
+            scores, batch["label"], self.variant, self.ranking, self.margin, self.sparsity, self.smoothness
+        )
+        return {**ranked, "weights": self.regulariser * weight_penalty(self.network, self.variant)}
+
+    def _scores(self, features: Tensor, names: list[str]) -> Tensor:
+        """Scores ``(B, T)`` of ``(B, T, D)`` or ``(B, T, crops, D)``, averaged over crops."""
+        if features.shape[-1] != self.network.features:
+            raise InputError(
+                f"{names[0]}: has {features.shape[-1]} features per row, the model takes {self.network.features} "
+                "(model.features)"
+            )
+        if features.ndim == 3:
+            scores: Tensor = self.network(features).scores
+            return scores
+        scores = self.network(features.transpose(1, 2).flatten(0, 1)).scores
+        return scores.unflatten(0, (len(features), -1)).mean(1)

@@ -20,7 +20,17 @@ class Detection(NamedTuple):
     scores: Tensor
 
 
-class Detector(nn.Module):
+class SegmentNetwork(nn.Module):
+    """A network that scores rows of features.
+
+    Attributes:
+        features: Width D of a row.
+    """
+
+    features: int
+
+
+class Detector(SegmentNetwork):
     """Scores each row of features by itself; no row sees another.
 
     Source: Sultani, Chen and Shah, Real-world Anomaly Detection in Surveillance Videos, CVPR 2018, section 4.1:
