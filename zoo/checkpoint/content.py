@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 RECIPE, VERSION, CLASSES = "zoo_recipe", "zoo_version", "zoo_classes"
 METRICS, PREPROCESS, SOURCE = "zoo_metrics", "zoo_preprocess", "zoo_source"
+PART = "zoo_part"  # of a part file, which has no recipe; training reads such files (zoo/training/parts.py)
 
 
 class Card(TypedDict):

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
+import json
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo._version import __version__
-from zoo.checkpoint.content import Checkpoint
-from zoo.checkpoint.files import check_output, write_safetensors
+from zoo.checkpoint.content import PART, Checkpoint
+from zoo.checkpoint.files import check_output, write_safetensors, write_tensors
 from zoo.checkpoint.fitting import copy, listing, misfits
 from zoo.checkpoint.released import read_released
 from zoo.checkpoint.sniff import kind
 from zoo.checkpoint.unwrapping import state_dict
 from zoo.errors import InputError
-from zoo.recipe import build_model, ensure, read, text
+from zoo.layers import without_pretrained
+from zoo.recipe import build_data, build_model, ensure, read, text
 from zoo.training import ZooModule
 
 Converter = Callable[[dict[str, Any]], tuple[dict[str, Tensor], list[str]]]
 
 
-def convert(recipe: str, official: Path, out: Path, overwrite: bool = False) -> list[str]:
+def convert(
+    recipe: str, official: Path, out: Path, overwrite: bool = False, part: str | None = None, half: bool = False
+) -> list[str]:
     """Reads an authors' file with the restricted reader and writes it as a checkpoint of ours.
 
     The recipe says which model it is. Its domain's ``convert.py`` renames the tensors to those of our module
@@ -36,6 +41,9 @@ def convert(recipe: str, official: Path, out: Path, overwrite: bool = False) -> 
         official: The authors' file.
         out: The file to write, ending in ``.safetensors``.
         overwrite: Whether an existing file may be replaced.
+        part: The file holds only this part of the network; what is written is a part file, which recipes take as
+            ``model.init_args.init_from: {PART: OUT}``.
+        half: Store floating tensors as float16.
 
     Returns:
         What was set aside and why, one line each.
@@ -50,30 +58,52 @@ def convert(recipe: str, official: Path, out: Path, overwrite: bool = False) -> 
     ours = read(recipe)
     ensure(ours)
     weights, notes = _contents(official)
-    module = build_model(ours)
+    with without_pretrained():  # every weight comes from the file
+        module = build_model(ours)
     if not isinstance(module, ZooModule):
         raise InputError(f"{ours.origin}: {type(module).__name__} is no ZooModule")
-    converter = _converter(module)
+    target: nn.Module = module if part is None else _part(module, part, ours.origin)
+    converter = _converter(module, part)
     try:
         state, dropped = converter(weights)
     except InputError as error:
         raise InputError(f"{official}: {error}") from error
-    found = misfits(module.state_dict(), state)
+    found = misfits(target.state_dict(), state)
     if found:
-        raise InputError(f"{official}: {len(found)} tensors do not fit {type(module).__name__}:\n{listing(found)}")
-    copy(module, state, set(), str(official))
+        what = type(module).__name__ if part is None else f"the part {part!r} of {type(module).__name__}"
+        raise InputError(f"{official}: {len(found)} tensors do not fit {what}:\n{listing(found)}")
+    copy(target, state, set(), str(official))
+    tensors = {name: _half(tensor) if half else tensor for name, tensor in target.state_dict().items()}
+    source = f"{official.name} sha256:{_digest(official)}"
+    if part is not None:
+        said = {"domain": module.domain, "part": part, "source": source}
+        write_tensors(out, tensors, {PART: json.dumps(said)}, overwrite)
+        return [*notes, *dropped, f"recipes take it as model.init_args.init_from: {{{part}: {out}}}"]
     checkpoint = Checkpoint(
         path=out,
-        state=module.state_dict(),
+        state=tensors,
         recipe=text(ours),
         version=__version__,
-        classes=list(module.class_names),
+        classes=module.class_names or build_data(ours).class_names,
         metrics={},
         preprocess=module.preprocess,
-        source=f"{official.name} sha256:{_digest(official)}",
+        source=source,
     )
     write_safetensors(out, checkpoint, overwrite)
     return [*notes, *dropped]
+
+
+def _half(tensor: Tensor) -> Tensor:
+    return tensor.half() if tensor.is_floating_point() else tensor
+
+
+def _part(module: ZooModule, name: str, origin: str) -> nn.Module:
+    parts = module.parts()
+    if name not in parts:
+        near = difflib.get_close_matches(name, parts, n=1)
+        known = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, parts)) or 'none'}"
+        raise InputError(f"--part {name!r}: {type(module).__name__} of {origin} has no such part; {known}")
+    return parts[name]
 
 
 def _contents(path: Path) -> tuple[dict[str, Any], list[str]]:
@@ -87,12 +117,16 @@ def _contents(path: Path) -> tuple[dict[str, Any], list[str]]:
         raise InputError(f"{path}: {error}") from error
 
 
-def _converter(module: ZooModule) -> Converter:
+def _converter(module: ZooModule, part: str | None) -> Converter:
     domain = getattr(module, "domain", "")  # a user's own class may belong to none
     place = f"zoo.domains.{domain}.convert"
     if not domain or find_spec(f"zoo.domains.{domain}") is None or find_spec(place) is None:
         raise InputError(f"{type(module).__name__}: the domain {domain!r} has no converter for released files")
-    converter: Converter = import_module(place).convert
+    room = import_module(place)
+    converters: dict[str, Converter] = getattr(room, "PARTS", {})
+    if part is not None and part not in converters:
+        raise InputError(f"--part {part!r}: the domain {domain!r} converts the parts {', '.join(converters) or 'none'}")
+    converter: Converter = room.convert if part is None else converters[part]
     return converter
 
 

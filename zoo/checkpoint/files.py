@@ -144,15 +144,34 @@ def write_safetensors(path: Path, checkpoint: Checkpoint, overwrite: bool = Fals
         InputError: The file exists, or the name has another ending.
         ZooError: A tensor or value has no place in the format, or the disk refuses.
     """
+    try:
+        metadata = text_values(checkpoint.card)
+    except TypeError as error:
+        raise ZooError(f"{path}: could not be written: {_first_line(error)}") from error
+    write_tensors(path, checkpoint.state, metadata, overwrite)
+
+
+def write_tensors(path: Path, state: dict[str, Tensor], metadata: dict[str, str], overwrite: bool = False) -> None:
+    """Writes tensors with metadata as safetensors; a file under the final name is always whole.
+
+    Args:
+        path: The file, ending in ``.safetensors``; missing folders are made.
+        state: Tensors by name; those that share memory are each written in full.
+        metadata: Texts by key.
+        overwrite: Whether an existing file may be replaced.
+
+    Raises:
+        InputError: The file exists, or the name has another ending.
+        ZooError: A tensor has no place in the format, or the disk refuses.
+    """
     check_output(path, overwrite)
     working: Path | None = None
     try:
-        metadata = text_values(checkpoint.card)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         os.close(handle)
         working = Path(name)
-        save_file(_separate(checkpoint.state), working, metadata=metadata)
+        save_file(_separate(state), working, metadata=metadata)
         working.chmod(0o644)  # safetensors and mkstemp write 0600, which no web server would hand out
         _flush(working)
         os.replace(working, path)

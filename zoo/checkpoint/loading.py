@@ -15,6 +15,7 @@ from zoo.checkpoint.files import read
 from zoo.checkpoint.fitting import copy, listing, misfits
 from zoo.checkpoint.target import locate
 from zoo.errors import InputError
+from zoo.layers import without_pretrained
 from zoo.recipe import Recipe, build_model, carried
 from zoo.recipe.nodes import Node, Scalar
 from zoo.recipe.nodes import copy as copy_tree
@@ -48,7 +49,8 @@ class Opened:
         Raises:
             InputError: The recipe does not fit the weights, or there is no such device.
         """
-        module = build_model(self.recipe)
+        with without_pretrained():  # the checkpoint's own weights come right after
+            module = build_model(self.recipe)
         if not isinstance(module, ZooModule):
             raise InputError(f"{self.file}: {type(module).__name__} is no ZooModule")
         _describe(module, self.checkpoint)

@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, TypedDict
 
-from zoo.checkpoint.content import CLASSES, METRICS, PREPROCESS, RECIPE, SOURCE, VERSION, Card, check
+from zoo.checkpoint.content import CLASSES, METRICS, PART, PREPROCESS, RECIPE, SOURCE, VERSION, Card, check
 from zoo.checkpoint.migration import migrate
 from zoo.errors import InputError
 
@@ -150,7 +150,33 @@ def card(path: Path) -> Card:
     Raises:
         InputError: The header is broken, the file carries no recipe, or a newer zoo wrote it.
     """
-    return check(path, migrate(path, _plain_values(path, header(path)["metadata"])))
+    metadata = header(path)["metadata"]
+    if RECIPE not in metadata and PART in metadata:
+        name = part_name(path, metadata[PART])
+        raise InputError(
+            f"{path}: holds only the part {name!r} of a network; recipes take it as "
+            f"model.init_args.init_from: {{{name}: {path}}}"
+        )
+    return check(path, migrate(path, _plain_values(path, metadata)))
+
+
+def part_name(path: Path, text: str) -> str:
+    """Name of the part that a file holds.
+
+    Args:
+        path: The file.
+        text: Its metadata ``zoo_part``: JSON of ``domain``, ``part`` and ``source``.
+
+    Raises:
+        InputError: The metadata names no part.
+    """
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: the metadata's {PART} is no JSON: {str(error)[:120]}") from error
+    if not isinstance(said, dict) or not isinstance(said.get("part"), str):
+        raise InputError(f"{path}: the metadata's {PART} names no part")
+    return str(said["part"])
 
 
 def _plain_values(path: Path, metadata: dict[str, str]) -> dict[str, Any]:

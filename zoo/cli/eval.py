@@ -142,8 +142,8 @@ def _evaluate(
         recipe = read(other, _part(overrides, data=True))
     pl.seed_everything(int(recipe.tree.get("seed_everything") or 0), workers=True, verbose=False)
     module, data = opened.module(), build_data(recipe)
-    data.items("test")
     _match_classes(module, data)
+    data.items("test")
     trainer = build_trainer(
         {
             "devices": 1,
@@ -182,7 +182,11 @@ def _part(overrides: Overrides, data: bool) -> Overrides:
 
 
 def _match_classes(module: ZooModule, data: ZooData) -> None:
-    """Refuses data whose classes are not those that the model was trained for."""
+    """Refuses data of another domain, or whose classes are not those that the model was trained for."""
+    if module.domain != data.domain:
+        raise InputError(
+            f"{type(module).__name__} is of the domain {module.domain}, the data {data.dataset} of {data.domain}"
+        )
     if not module.class_names:
         module.set_classes(data.class_names)
     elif data.class_names and data.class_names != module.class_names:

@@ -57,6 +57,8 @@ def train(
         raise InputError("--resume and --overwrite exclude each other")
     if resume and init is not None:
         raise InputError("--resume and --init exclude each other: a resumed run has its own weights")
+    if init_skip and init is None:
+        raise InputError("--init-skip needs --init TARGET")
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
     first = getattr(rank_zero_only, "rank", 0) == 0  # Lightning starts this command anew for every further process
@@ -105,6 +107,7 @@ def _build(recipe: Recipe, text: str) -> tuple[ZooModule, ZooData]:
     import lightning.pytorch as pl
 
     from zoo.recipe import build_data, build_model, build_optimizer, build_scheduler
+    from zoo.training import parameter_groups
     from zoo.training.fit import quiet
 
     quiet()
@@ -114,7 +117,9 @@ def _build(recipe: Recipe, text: str) -> tuple[ZooModule, ZooData]:
     module.optimizer, module.lr_scheduler = build_optimizer(recipe), build_scheduler(recipe)
     data.items("train")
     data.items("val")
+    data.train_dataloader()  # too few items for a batch show here
     module.set_classes(data.class_names)
+    parameter_groups(module, module.groups, 1.0)  # a pattern that matches nothing shows here
     return module, data
 
 

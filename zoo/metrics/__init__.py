@@ -1,7 +1,9 @@
 """Ground floor: torchmetrics.Metric subclasses that torchmetrics itself lacks."""
 
+from zoo.metrics.agreement import QualityAgreement
 from zoo.metrics.binary import average_precision, roc_auc
+from zoo.metrics.bootstrap import bootstrap_interval
 from zoo.metrics.ndcg import NDCG
 from zoo.metrics.videos import VideoDetection
 
-__all__ = ["NDCG", "VideoDetection", "average_precision", "roc_auc"]
+__all__ = ["NDCG", "QualityAgreement", "VideoDetection", "average_precision", "bootstrap_interval", "roc_auc"]

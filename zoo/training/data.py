@@ -31,6 +31,7 @@ class ZooData(pl.LightningDataModule):
         source: Where a user gets it.
         terms: Licence or terms of use.
         layout: The official files below the root.
+        sample: Pattern of files below a synthesized set that ``zoo predict`` takes.
 
     Args:
         root: Folder of the data; see :mod:`zoo.training.root` for where a relative or absent root is looked up.
@@ -46,6 +47,7 @@ class ZooData(pl.LightningDataModule):
     source: ClassVar[str]
     terms: ClassVar[str]
     layout: ClassVar[str]
+    sample: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -90,6 +92,22 @@ class ZooData(pl.LightningDataModule):
     def make(self, root: Path) -> None:
         """Writes tiny synthesized data of ``self.seed`` in the official format into the empty folder ``root``."""
         raise InputError(f"{type(self).__name__} cannot be synthesized; give --data.root DIR")
+
+    def prepare(self, source: Path, out: Path) -> None:
+        """Makes the data set from raw files, e.g. features from videos; goes on where it was stopped.
+
+        Args:
+            source: Folder of the raw files.
+            out: Folder of the data set; may hold what an earlier call finished.
+
+        Raises:
+            InputError: The data set is not made from raw files, or they cannot be used.
+        """
+        raise InputError(f"{type(self).__name__} is not made from raw files (zoo data show {self.dataset})")
+
+    def image_files(self, split: Split) -> list[Path]:
+        """The image files of a split; ``zoo data verify`` counts with them what stands in two splits."""
+        return []
 
     def synthetic_arguments(self) -> dict[str, Any]:
         """What :meth:`make` depends on beside the seed, as plain values; part of the cache key."""

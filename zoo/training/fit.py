@@ -42,6 +42,7 @@ def quiet() -> None:
         ".*ended before the epoch ended and your dataloader is not resumable.*",  # the order resumes, see EpochOrder
         ".*smaller than the logging interval.*",
         ".*treespec.*",
+        ".*sync_dist=True.*",  # torchmetrics have synchronised already
         ".*in eval mode at the start of training.*",
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*GPU available but not used.*",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
@@ -16,8 +16,10 @@ from torchmetrics import Metric, MetricCollection
 
 from zoo._version import __version__
 from zoo.errors import InputError, ZooError
+from zoo.layers import pretrained_allowed
 from zoo.training.groups import ParameterGroup, parameter_groups
 from zoo.training.lengths import Span
+from zoo.training.parts import fill_parts
 from zoo.training.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -37,6 +39,10 @@ class ZooModule(pl.LightningModule):
     Attributes:
         domain: Folder of the domain under ``zoo/domains``.
         suffixes: Endings of the files that :meth:`predict_file` takes, e.g. ``(".npy",)``.
+        requests: Which further options of ``zoo predict`` the method answers (:meth:`predict_request`), out of
+            ``gallery``, ``query``, ``outfit``, ``complete``, ``boxes``, ``top``.
+        export_dynamic: Dimensions of the inputs that an exported network leaves open, beside the batch.
+        export_refusal: Why the network cannot be exported; empty where it can.
         network: The pure ``nn.Module``; takes tensors, returns a named output.
         class_names: Names of the classes, taken from the data or the checkpoint.
         card: What the checkpoint says of itself (recipe, version, metrics); empty before training.
@@ -51,6 +57,9 @@ class ZooModule(pl.LightningModule):
 
     domain: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]] = ()
+    requests: ClassVar[tuple[str, ...]] = ()
+    export_dynamic: ClassVar[dict[str, tuple[int, ...]]] = {}
+    export_refusal: ClassVar[str] = ""
     network: nn.Module
 
     def __init__(self, monitor: str, mode: Literal["min", "max"], groups: list[ParameterGroup] | None = None) -> None:
@@ -107,6 +116,54 @@ class ZooModule(pl.LightningModule):
             InputError: The file cannot be used; names it.
         """
         raise InputError(f"{type(self).__name__} cannot predict on files ({file})")
+
+    def is_item(self, folder: Path) -> bool:
+        """Whether a folder that a user names is one input (the frames of a video), not a place to look for files."""
+        return False
+
+    def predict_request(self, request: Mapping[str, Any], out: Path | None) -> tuple[list[Row], dict[str, Figure]]:
+        """Answers options of ``zoo predict`` such as ``--gallery FOLDER --query TEXT``.
+
+        Args:
+            request: The given options out of :attr:`requests`: ``gallery`` a Path, ``query`` texts, ``outfit`` Paths,
+                ``complete`` a text, ``boxes`` a Path, ``top`` a number.
+            out: Folder of the predictions, for files beside the table; None where nothing is written.
+
+        Returns:
+            The rows of the table, and pictures by name.
+
+        Raises:
+            InputError: The request cannot be answered.
+        """
+        raise InputError(f"{type(self).__name__} takes files, not --{', --'.join(request)}")
+
+    def overview(self, rows: list[Row]) -> Figure | None:
+        """One picture of all that ``zoo predict`` found, e.g. images from best to worst; None where there is none.
+
+        Args:
+            rows: Of the table, each with its ``file``.
+        """
+        return None
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Parts of the network that ``model.init_args.init_from`` can fill, by name."""
+        return {}
+
+    def start_from(self, files: Mapping[str, str] | None) -> None:
+        """Fills parts of the network from part files, unless a checkpoint is being loaded.
+
+        Args:
+            files: ``model.init_args.init_from``.
+
+        Raises:
+            InputError: A file does not fit its part; names the tensor.
+        """
+        if files and pretrained_allowed():
+            fill_parts(self.parts(), files, self.domain)
+
+    def export_inputs(self) -> dict[str, Tensor]:
+        """Example inputs of :attr:`network` by argument name, two items in their first dimension."""
+        raise InputError(f"{type(self).__name__} cannot be exported: {self.export_refusal or 'it names no inputs'}")
 
     def picture(self, batch: Batch) -> Figure | None:
         """Draws an evaluation batch and the network's output for it; None where a method has no picture."""
@@ -218,10 +275,12 @@ class ZooModule(pl.LightningModule):
     def _schedule(self, factory: Callable[..., Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         kind = factory.func if isinstance(factory, partial) else factory
         if isinstance(kind, type) and issubclass(kind, Schedule):
-            total = int(self.trainer.estimated_stepping_batches)
-            batches = int(self.trainer.num_training_batches)
+            self.trainer.fit_loop.setup_data()  # with max_steps alone, Lightning does not count the batches by itself
+            total, batches = self.trainer.estimated_stepping_batches, int(self.trainer.num_training_batches)
+            if total == float("inf"):
+                raise InputError(f"{kind.__name__} needs to know the length: give trainer.max_epochs or max_steps")
             steps = -(-batches // self.trainer.accumulate_grad_batches)
-            return {"scheduler": factory(optimizer, Span(max(1, steps), max(1, total))), "interval": "step"}
+            return {"scheduler": factory(optimizer, Span(max(1, steps), max(1, int(total)))), "interval": "step"}
         scheduler = factory(optimizer)
         if isinstance(scheduler, ReduceLROnPlateau):
             return {"scheduler": scheduler, "interval": "epoch", "monitor": self.monitor}

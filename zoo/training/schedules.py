@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from zoo.errors import InputError
 from zoo.training.lengths import Length, Span
 
 
@@ -208,6 +209,10 @@ class OneCycle(Schedule):
         final_div_factor: float = 1e4,
         anneal: Literal["cos", "linear"] = "cos",
     ) -> None:
+        if not 0 < pct_start < 1:
+            raise InputError(f"OneCycle: pct_start must be in (0, 1), got {pct_start}")
+        if div_factor <= 0 or final_div_factor <= 0:
+            raise InputError(f"OneCycle: both factors must be above 0, got {div_factor} and {final_div_factor}")
         self.pct_start = pct_start
         self.start = 1 / div_factor
         self.end = self.start / final_div_factor
@@ -219,7 +224,7 @@ class OneCycle(Schedule):
         peak = self.pct_start * self.span.total_steps - 1
         last = self.span.total_steps - 1
         if step <= peak:
-            low, high, share = self.start, 1.0, step / peak
+            low, high, share = self.start, 1.0, step / peak if peak > 0 else 1.0
         else:
             low, high, share = 1.0, self.end, min(1.0, (step - peak) / max(1e-12, last - peak))
         if self.anneal == "cos":
