@@ -19,12 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HELP = "list, show, make or verify data sets"
-EXAMPLES = ("zoo data show ucf_crime", "zoo data make ucf_crime --out sample --seed 1")
+EXAMPLES = (
+    "zoo data show ucf_crime",
+    "zoo data make ucf_crime --out sample --seed 1",
+    "zoo data make ucf_crime --from videos/ --out features/",
+)
 
 ACTIONS = {
     "list": "every data set that a recipe can name",
     "show": "where to get NAME, its terms, its layout, and where it is looked for",
-    "make": "write NAME as tiny made-up data in the official format",
+    "make": "write NAME as tiny made-up data in the official format, or make it --from raw files",
     "verify": "read every item of NAME, count the splits, and name what is wrong",
 }
 
@@ -35,6 +39,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", metavar="ACTION", help=actions)
     parser.add_argument("name", metavar="NAME", nargs="?", help="a data set's name or its class (zoo data list)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="make: where to; default data/<domain>/<data set>")
+    parser.add_argument("--from", dest="source", type=Path, metavar="DIR", help="make: from these raw files, resumable")
     parser.add_argument("--seed", type=int, metavar="N", help="make: seed of the made-up data; default 0")
     parser.add_argument("--overwrite", action="store_true", help="make: replace what an earlier make wrote")
     parser.add_argument("--root", metavar="DIR", help="verify: the folder; default as training looks for it")
@@ -45,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if args.action not in ACTIONS:
         hint = did_you_mean(args.action, ACTIONS) or f"; there are {', '.join(ACTIONS)}"
         raise InputError(f"unknown action {args.action!r}{hint}")
-    _only(args, "make", "out", "seed", "overwrite")
+    _only(args, "make", "out", "seed", "overwrite", "source")
     _only(args, "verify", "root")
     if args.action == "list":
         return _list(args)
@@ -59,10 +64,14 @@ def run(args: argparse.Namespace) -> int:
     if len(found) > 1:
         names = ", ".join(dataset.name for dataset in found)
         raise InputError(f"{args.name!r} is read by several classes; name one of them: {names}")
-    from zoo.cli.data_files import build, make, verify
+    from zoo.cli.data_files import build, make, prepare, verify
 
     if args.action == "make":
         place = args.out or Path("data") / found[0].domain / found[0].dataset
+        if args.source is not None:
+            if args.seed is not None or args.overwrite:
+                raise InputError("--seed and --overwrite are for made-up data, not for data made --from raw files")
+            return prepare(build(found[0], args.overrides), found[0], args.source, place)
         return make(build(found[0], args.overrides), found[0], place, args.seed or 0, args.overwrite)
     root = [("data.root", args.root)] if args.root is not None else []
     return verify(build(found[0], [*args.overrides, *root]), found[0])
@@ -135,7 +144,8 @@ def _only(args: argparse.Namespace, action: str, *options: str) -> None:
     """Refuses options of another action."""
     for option in options:
         if args.action != action and getattr(args, option) not in (None, False):
-            raise InputError(f"--{option} belongs to zoo data {action}, not to {args.action}")
+            written = "from" if option == "source" else option
+            raise InputError(f"--{written} belongs to zoo data {action}, not to {args.action}")
 
 
 def _reject_overrides(args: argparse.Namespace) -> None:

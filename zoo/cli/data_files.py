@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, get_args
 
 from zoo.cli.arguments import did_you_mean
 from zoo.cli.catalogue import DataSet
+from zoo.cli.progress import track
 from zoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -87,6 +88,34 @@ def make(data: ZooData, dataset: DataSet, place: Path, seed: int, overwrite: boo
     return 0
 
 
+def prepare(data: ZooData, dataset: DataSet, source: Path, place: Path) -> int:
+    """Makes a data set from raw files, e.g. features from videos; goes on where an earlier call was stopped.
+
+    Args:
+        data: The data class, built.
+        dataset: Its entry in the catalogue.
+        source: Folder of the raw files.
+        place: The folder to write.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        InputError: The raw files or the folder cannot be used.
+    """
+    if not source.is_dir():
+        raise InputError(f"--from {source}: there is no such folder")
+    if (place / MARK).is_file():
+        raise InputError(f"{place} holds made-up data; name another folder with --out")
+    if place.exists() and not place.is_dir():
+        raise InputError(f"{place} is a file; name a folder with --out")
+    place.mkdir(parents=True, exist_ok=True)
+    data.prepare(source, place)
+    print(f"{place}: {dataset.domain}/{dataset.dataset}, made from {source}")
+    print(f"check it: zoo data verify {dataset.name} --root {place}")
+    return 0
+
+
 def verify(data: ZooData, dataset: DataSet) -> int:
     """Reads every item of every split, counts them, and names each that cannot be read.
 
@@ -119,9 +148,32 @@ def verify(data: ZooData, dataset: DataSet) -> int:
         print(f"  {split:<5}  {good} items" + (f", {len(bad)} wrong" if bad else ""), flush=True)
         for line in bad:
             print(line, file=sys.stderr, flush=True)
+    if not wrong:
+        _report_twins(data)
     if wrong:
         print(f"error: {root}: {wrong} {'thing is' if wrong == 1 else 'things are'} wrong", file=sys.stderr)
     return WRONG if wrong else 0
+
+
+def _report_twins(data: ZooData) -> None:
+    """Counts images of the test split that look like one of another split."""
+    from zoo.training import Split, read_image
+    from zoo.training.near_duplicates import DISTANCE, near_duplicates, perceptual_hash
+
+    files = {split: list(dict.fromkeys(data.image_files(split))) for split in get_args(Split)}
+    if not files["test"]:
+        return
+    hashes = {
+        split: [perceptual_hash(read_image(file)) for file in track(found, f"compare {split}")]
+        for split, found in files.items()
+    }
+    for split in ("train", "val"):
+        pairs = near_duplicates(hashes[split], hashes["test"])
+        seen = {right for _, right, _ in pairs}
+        print(
+            f"  {len(seen)} of {len(files['test'])} test images have a near-duplicate in {split} "
+            f"(perceptual hash, distance <= {DISTANCE})"
+        )
 
 
 def _refuse(place: Path, overwrite: bool) -> None:

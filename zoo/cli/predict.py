@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import glob
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from zoo.cli.progress import track
 from zoo.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from zoo.training import Row, ZooModule
 
 HELP = "predict on files of your own"
 EXAMPLES = (
@@ -20,33 +23,61 @@ EXAMPLES = (
     "zoo predict best.ckpt features/ 'more/*.txt' list.csv --out predictions",
 )
 
+REQUESTS = ("gallery", "query", "outfit", "complete", "boxes", "top")
+OVERVIEW = "overview.png"
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
     parser.add_argument("target", metavar="TARGET", help="a .ckpt, a .safetensors or a run folder")
     parser.add_argument(
-        "inputs", metavar="INPUT", nargs="+", help="a file, a folder, a glob, or a csv with a column `file`"
+        "inputs", metavar="INPUT", nargs="*", help="a file, a folder, a glob, or a csv with a column `file`"
     )
     parser.add_argument("--out", type=Path, default=Path("predictions"), metavar="DIR", help="default: predictions")
+    wishes = parser.add_argument_group("further requests", "of methods that answer them (zoo show TARGET)")
+    wishes.add_argument("--gallery", type=Path, metavar="DIR", help="folder of images to search or to choose from")
+    wishes.add_argument("--query", action="append", metavar="TEXT", help="find these in the gallery; may be repeated")
+    wishes.add_argument("--outfit", type=Path, nargs="+", metavar="FILE", help="images of one outfit")
+    wishes.add_argument("--complete", metavar="CATEGORY", help="complete the outfit with this from the gallery")
+    wishes.add_argument("--boxes", type=Path, metavar="CSV", help="csv of file, left, top, right, bottom in pixels")
+    wishes.add_argument("--top", type=int, metavar="N", help="how many answers")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps; default: cpu")
     parser.add_argument(
         "--trust", action="append", default=[], metavar="MODULE", help="let the checkpoint import MODULE"
     )
 
 
+class Answer(NamedTuple):
+    """What was found.
+
+    Attributes:
+        rows: Of the table.
+        pictures: How many were written.
+        failures: A line per input that cannot be used.
+        inputs: How many there were.
+    """
+
+    rows: list[Row]
+    pictures: int
+    failures: list[str]
+    inputs: int
+
+
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
-    table = predict(args.target, args.inputs, args.out, device=args.device, trust=args.trust, overrides=args.overrides)
+    request = {name: getattr(args, name) for name in REQUESTS if getattr(args, name) is not None}
+    table, pictures = _predict(args.target, args.inputs, args.out, request, args.device, args.trust, args.overrides)
     print(table.to_string(index=False, max_rows=20, float_format=lambda value: f"{value:.4f}"))
-    print(f"{args.out / 'table.csv'} and {len(list(args.out.glob('*.png')))} pictures in {args.out}")
+    print(f"{args.out / 'table.csv'} and {pictures} pictures in {args.out}")
     return 0
 
 
 def predict(
     target: str | Path,
-    inputs: str | Path | Iterable[str | Path],
+    inputs: str | Path | Iterable[str | Path] = (),
     out: str | Path | None = None,
     *,
+    request: Mapping[str, Any] | None = None,
     device: str = "cpu",
     trust: Sequence[str] = (),
     overrides: Any = (),
@@ -57,6 +88,7 @@ def predict(
         target: A ``.ckpt``, a ``.safetensors`` or a run folder.
         inputs: Files, folders, globs, or csv files with a column ``file`` (relative to the csv).
         out: Folder for ``table.csv`` and a picture per input; nothing is written when None.
+        request: Further requests of methods that answer them: ``{"gallery": folder, "query": [texts]}``, ...
         device: Where to run.
         trust: Modules outside the zoo that the carried recipe may import.
         overrides: Keys of the carried recipe and their values.
@@ -67,6 +99,20 @@ def predict(
     Raises:
         InputError: No input, or inputs that cannot be used; the table of the others is written before.
     """
+    given = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+    return _predict(target, given, None if out is None else Path(out), request or {}, device, trust, overrides)[0]
+
+
+def _predict(
+    target: str | Path,
+    inputs: Sequence[str | Path],
+    out: Path | None,
+    request: Mapping[str, Any],
+    device: str,
+    trust: Sequence[str],
+    overrides: Any,
+) -> tuple[pd.DataFrame, int]:
+    """The table, and how many pictures were written."""
     import pandas as pd
     from matplotlib import pyplot
 
@@ -75,14 +121,66 @@ def predict(
 
     quiet()
     module = open_target(target, trust=trust, overrides=overrides).module(device)
-    files = expand([inputs] if isinstance(inputs, str | Path) else inputs, module.suffixes)
+    wishes = _wishes(module, request)
+    if not inputs and not wishes:
+        raise InputError("name at least one INPUT: a file, a folder, a glob, or a csv with a column `file`")
+    alone = [f"--{name}" for name in wishes if inputs and name not in module.file_requests]
+    if alone:
+        raise InputError(f"{', '.join(alone)}: goes without INPUT, there is {inputs[0]}")
+    module.wishes = wishes
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    try:
+        found = _files(module, inputs, out) if inputs else _request(module, wishes, out)
+    finally:
+        pyplot.close("all")
+    table = pd.DataFrame(found.rows)
+    if out is not None and found.rows:
+        table.to_csv(out / "table.csv", index=False)
+    if found.failures:
+        left = found.inputs - len(found.failures)
+        written = f"; the other {left} are in {out / 'table.csv'}" if out is not None and found.rows else ""
+        count = f"{len(found.failures)} of {found.inputs} inputs cannot be used{written}"
+        raise InputError("\n".join([*found.failures, count]))
+    return table, found.pictures
+
+
+def _wishes(module: ZooModule, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The requests, if the method answers them."""
+    for name in request:
+        if name not in module.requests:
+            answers = ", ".join(f"--{known}" for known in module.requests) or "none of these options"
+            raise InputError(f"--{name}: {type(module).__name__} takes {answers}")
+    wishes = dict(request)
+    for name in ("gallery", "boxes"):
+        if name in wishes:
+            wishes[name] = Path(wishes[name])
+            if not wishes[name].exists():
+                raise InputError(f"--{name} {wishes[name]}: there is no such place")
+    if "outfit" in wishes:
+        wishes["outfit"] = [Path(file) for file in wishes["outfit"]]
+    if wishes.get("top", 1) < 1:
+        raise InputError(f"--top must be at least 1, got {wishes['top']}")
+    return wishes
+
+
+def _request(module: ZooModule, wishes: dict[str, Any], folder: Path | None) -> Answer:
+    rows, pictures = module.predict_request(wishes, folder)
+    for name, figure in pictures.items():
+        if folder is not None:
+            figure.savefig(folder / f"{name}.png", dpi=120)
+    return Answer(rows, len(pictures) if folder is not None else 0, [], 0)
+
+
+def _files(module: ZooModule, given: Sequence[str | Path], folder: Path | None) -> Answer:
+    """Predicts file by file; those that cannot be used are told together at the end."""
+    from matplotlib import pyplot
+
+    files = expand(given, module.suffixes, module.is_item)
     names = _picture_names(files)
-    folder = None if out is None else Path(out)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     failures: list[str] = []
-    for file in files:
+    for file in track(files, "predict"):
         try:
             found, figure = module.predict_file(file)
         except InputError as error:
@@ -92,28 +190,30 @@ def predict(
         if folder is not None:
             figure.savefig(folder / names[file], dpi=120)
         pyplot.close(figure)
-    table = pd.DataFrame(rows)
-    if folder is not None and rows:
-        table.to_csv(folder / "table.csv", index=False)
-    if failures:
-        written = f"; the other {len(files) - len(failures)} are in {folder / 'table.csv'}" if folder and rows else ""
-        raise InputError("\n".join([*failures, f"{len(failures)} of {len(files)} inputs cannot be used{written}"]))
-    return table
+    overview = module.overview(rows) if folder is not None and len(rows) > 1 else None
+    if overview is not None and folder is not None:
+        overview.savefig(folder / OVERVIEW, dpi=120)
+    pictures = 0 if folder is None else len(files) - len(failures) + (overview is not None)
+    return Answer(rows, pictures, failures, len(files))
 
 
-def expand(inputs: Iterable[str | Path], suffixes: Sequence[str]) -> list[Path]:
+def expand(
+    inputs: Iterable[str | Path], suffixes: Sequence[str], is_item: Callable[[Path], bool] = lambda folder: False
+) -> list[Path]:
     """Turns files, folders, globs and csv lists into files, each once, in a stable order.
 
     Args:
         inputs: What the user named.
         suffixes: Endings that the model takes.
+        is_item: Whether a folder is one input by itself.
 
     Raises:
         InputError: Something named does not exist, has another ending, or holds nothing that fits.
     """
     found: dict[Path, None] = {}
     for text in map(str, inputs):
-        for file in _one(text, suffixes):
+        path = Path(text)
+        for file in [path] if path.is_dir() and is_item(path) else _one(text, suffixes):
             found[file] = None
     return list(found)
 

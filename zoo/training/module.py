@@ -41,6 +41,8 @@ class ZooModule(pl.LightningModule):
         suffixes: Endings of the files that :meth:`predict_file` takes, e.g. ``(".npy",)``.
         requests: Which further options of ``zoo predict`` the method answers (:meth:`predict_request`), out of
             ``gallery``, ``query``, ``outfit``, ``complete``, ``boxes``, ``top``.
+        file_requests: Those of them that go along with files; :meth:`predict_file` finds them in :attr:`wishes`.
+        wishes: The options that were given to ``zoo predict`` beside files.
         export_dynamic: Dimensions of the inputs that an exported network leaves open, beside the batch.
         export_refusal: Why the network cannot be exported; empty where it can.
         network: The pure ``nn.Module``; takes tensors, returns a named output.
@@ -58,6 +60,7 @@ class ZooModule(pl.LightningModule):
     domain: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]] = ()
     requests: ClassVar[tuple[str, ...]] = ()
+    file_requests: ClassVar[tuple[str, ...]] = ()
     export_dynamic: ClassVar[dict[str, tuple[int, ...]]] = {}
     export_refusal: ClassVar[str] = ""
     network: nn.Module
@@ -71,6 +74,7 @@ class ZooModule(pl.LightningModule):
         self.lr_scheduler: Callable[..., Any] | None = None
         self.recipe_text = ""
         self.rows: list[Row] | None = None
+        self.wishes: Mapping[str, Any] = {}
         self.results: dict[str, float] = {}
         self._metrics: dict[str, MetricCollection] = {}
 
