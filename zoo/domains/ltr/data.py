@@ -92,6 +92,7 @@ class MQ2008(ZooData):
     dataset = "mq2008"
     source = "https://www.microsoft.com/en-us/research/project/letor-learning-rank-information-retrieval/ (MQ2008.rar)"
     terms = "licence of LETOR by Microsoft Research, for research use"
+    sample = "S*.txt"
     layout = """
     S1.txt ... S5.txt             a document per line: label qid:Q 1:v 2:v ... 46:v #docid = D inc = I prob = P
     Fold1/{train,vali,test}.txt   the same by official fold, up to Fold5; read instead of S1 to S5 where it is there
