@@ -1,0 +1,114 @@
+"""Image files by folder of their class, and tables of paths and labels."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from zoo.domains.calibration.data import Files
+from zoo.domains.calibration.names import nearest
+from zoo.training import DataError
+from zoo.training.images import IMAGE_SUFFIXES
+
+
+def image_paths(folder: Path) -> list[Path]:
+    """The images below a folder, in the order of their paths."""
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()
+    )
+
+
+def class_folders(folder: Path) -> list[str]:
+    """Names of the class folders, sorted.
+
+    Raises:
+        DataError: There is no such folder, or no class folder in it.
+    """
+    if not folder.is_dir():
+        there = sorted(place.name for place in folder.parent.iterdir() if place.is_dir())
+        raise DataError(f"{folder}: there is no such folder{nearest(folder.name, there)}")
+    names = sorted(place.name for place in folder.iterdir() if place.is_dir() and not place.name.startswith("."))
+    if not names:
+        raise DataError(f"{folder}: holds no class folders; images lie in {folder.name}/<class>/")
+    return names
+
+
+def read_folder(folder: Path, classes: Sequence[str]) -> tuple[Files, np.ndarray, list[str]]:
+    """Images in a folder per class.
+
+    Args:
+        folder: Of one split.
+        classes: All class names; a split may lack some.
+
+    Returns:
+        The files, ``(N,)`` labels, and the paths below ``folder`` as ids.
+
+    Raises:
+        DataError: A folder is missing, is no known class, or is empty.
+    """
+    files: list[Path] = []
+    labels: list[int] = []
+    for name in class_folders(folder):
+        if name not in classes:
+            raise DataError(f"{folder / name}: {name!r} is no class of the training images{nearest(name, classes)}")
+        found = image_paths(folder / name)
+        if not found:
+            raise DataError(f"{folder / name}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
+        files += found
+        labels += [classes.index(name)] * len(found)
+    names = [file.relative_to(folder).as_posix() for file in files]
+    return Files(files), np.array(labels, dtype=np.int64), names
+
+
+class Row(NamedTuple):
+    """A line of a table: where it stands, the file, the label and the split (empty where there is no such column)."""
+
+    place: str
+    path: str
+    label: str
+    split: str
+
+
+def read_table(table: Path, path: str, label: str, split: str) -> list[Row]:
+    """Reads a csv of paths and labels.
+
+    Args:
+        table: The csv, with a head line.
+        path: Name of the column of paths.
+        label: Name of the column of labels.
+        split: Name of the column of splits; may be absent from the table.
+
+    Raises:
+        DataError: The table cannot be read, lacks a column, or a line lacks a value; names file and line.
+    """
+    if not table.is_file():
+        there = sorted(file.name for file in table.parent.glob("*.csv")) if table.parent.is_dir() else []
+        raise DataError(f"{table}: there is no such table{nearest(table.name, there)}")
+    rows = []
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            columns = list(reader.fieldnames or ())
+            for wanted in (path, label):
+                if wanted not in columns:
+                    raise DataError(
+                        f"{table}:1: has no column {wanted!r}; there are {', '.join(columns) or 'none'}"
+                        f"{nearest(wanted, columns)}"
+                    )
+            for row in reader:
+                place = f"{table}:{reader.line_num}"
+                for wanted in (path, label, *([split] if split in columns else [])):
+                    if not (row[wanted] or "").strip():
+                        raise DataError(f"{place}: has no {wanted}")
+                rows.append(Row(place, row[path].strip(), row[label].strip(), (row.get(split) or "").strip()))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{table}: is no readable csv ({error})") from error
+    if not rows:
+        raise DataError(f"{table}: holds no line below its head")
+    return rows
