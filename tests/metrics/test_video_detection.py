@@ -43,7 +43,10 @@ def test_it_is_the_functions_over_all_videos():
     scores, truth = (torch.cat(parts) for parts in zip(*videos, strict=True))
     normal = torch.cat([scores for scores, truth in videos if not truth.any()])
     tops = torch.stack([scores.max() for scores, _ in videos])
-    assert worker.measured(videos) == {
+    measured = worker.measured(videos)
+    for name in ("auc", "ap"):
+        assert measured.pop(f"{name}_low") < measured[name] < measured.pop(f"{name}_high")
+    assert measured == {
         "auc": roc_auc(scores, truth).item(),
         "ap": average_precision(scores, truth).item(),
         "false_alarms": pytest.approx((normal >= 0.5).double().mean().item()),
@@ -82,6 +85,8 @@ def test_wrong_input_is_named():
         VideoDetection().update(0.5, 1, torch.rand(3), torch.rand(2))
     with pytest.raises(ValueError, match=r"threshold: 1\.5 given"):
         VideoDetection(threshold=1.5)
+    with pytest.raises(ValueError, match="resamples: -1 given"):
+        VideoDetection(resamples=-1)
 
 
 def test_processes_with_uneven_shares_and_with_none_give_what_one_gives(tmp_path):

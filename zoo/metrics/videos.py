@@ -8,6 +8,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from zoo.metrics.binary import OneClassError, average_precision, roc_auc
+from zoo.metrics.resampling import video_intervals
 
 
 class VideoDetection(Metric):
@@ -20,6 +21,7 @@ class VideoDetection(Metric):
 
     Args:
         threshold: A frame that scores at least this is an alarm, in [0, 1].
+        resamples: Of the videos, for 95 % bootstrap intervals of ``auc`` and ``ap``; 0 for none.
     """
 
     is_differentiable = False
@@ -28,15 +30,18 @@ class VideoDetection(Metric):
     truth: list[Tensor]
     video_scores: list[Tensor]
     video_labels: list[Tensor]
+    lengths: list[Tensor]
     alarms: Tensor
     normal_frames: Tensor
 
-    def __init__(self, threshold: float = 0.5) -> None:
+    def __init__(self, threshold: float = 0.5, resamples: int = 0) -> None:
         super().__init__()
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold: {threshold} given, expected a number in [0, 1]")
-        self.threshold = threshold
-        for name in ("scores", "truth", "video_scores", "video_labels"):
+        if resamples < 0:
+            raise ValueError(f"resamples: {resamples} given, expected at least 0")
+        self.threshold, self.resamples = threshold, resamples
+        for name in ("scores", "truth", "video_scores", "video_labels", "lengths"):
             self.add_state(name, default=[], dist_reduce_fx="cat")
         for name in ("alarms", "normal_frames"):
             self.add_state(name, default=torch.tensor(0), dist_reduce_fx="sum")
@@ -59,6 +64,8 @@ class VideoDetection(Metric):
         scores = scores.detach().float()
         self.scores.append(scores)
         self.truth.append(truth.float())
+        # float, as the empty state of a process without videos is; exact up to 2^24 frames
+        self.lengths.append(torch.tensor([float(len(scores))], device=self.device))
         self.video_scores.append(torch.tensor([float(video_score)], device=self.device))
         self.video_labels.append(torch.tensor([float(label)], device=self.device))
         if label == 0:
@@ -70,7 +77,8 @@ class VideoDetection(Metric):
 
         Returns:
             ``auc``, ``ap`` and ``false_alarms`` (a share) over frames where events are annotated, the last where there
-            are normal videos; ``video_auc`` where there are both kinds of videos. All in [0, 1].
+            are normal videos; ``auc_low``, ``auc_high``, ``ap_low``, ``ap_high`` where resamples are asked for;
+            ``video_auc`` where there are both kinds of videos. All in [0, 1].
 
         Raises:
             OneClassError: All frames are of one kind; or no events are annotated and all videos are of one kind.
@@ -87,6 +95,10 @@ class VideoDetection(Metric):
                 ) from error
             if self.normal_frames > 0:
                 result["false_alarms"] = self.alarms.cpu().double() / self.normal_frames.cpu()
+            if self.resamples:
+                lengths = _joined(self.lengths).long()
+                intervals = video_intervals(scores, truth, lengths[lengths > 0], self.resamples)
+                result |= {name: torch.tensor(value, dtype=torch.float64) for name, value in intervals.items()}
         labels = _joined(self.video_labels)
         if 0 < labels.sum() < len(labels):
             result["video_auc"] = roc_auc(_joined(self.video_scores), labels)

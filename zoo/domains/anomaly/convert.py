@@ -1,4 +1,4 @@
-"""The released weights' layouts to ours: the Keras file of the authors, and the PyTorch port's."""
+"""The released weights' layouts to ours: the Keras file of the authors, the PyTorch port's, and RTFM's."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo.domains.anomaly.network import HIDDEN
+from zoo.domains.anomaly.rtfm_network import RTFMNetwork
 from zoo.errors import InputError
 
 # Keras numbers its layers, dropout included
@@ -18,22 +19,27 @@ NAMES = tuple(f"{layer}.{kind}" for layer in ("fc1", "fc2", "fc3") for kind in (
 
 
 def convert(released: Mapping[str, object]) -> tuple[dict[str, Tensor], list[str]]:
-    """Maps a released detector onto ours, strictly.
+    """Maps a released network onto ours, strictly.
 
     Args:
         released: The variables of ``weights_L1L2.mat`` as scipy reads them, ``"0"`` to ``"4"``, each dense layer an
-            object array of weight (in, out) and bias; or a state dict ``fc1 fc2 fc3`` ``.weight .bias``, with
-            ``module.`` or ``model.`` before every name.
+            object array of weight (in, out) and bias; or a state dict ``fc1 fc2 fc3`` ``.weight .bias``, or that of
+            RTFM, which has ``Aggregate.`` tensors too; both with ``module.`` or ``model.`` before every name or not.
 
     Returns:
-        Our tensors, ``network.fc1.weight`` and so on, float32; and what was done or dropped, one line each.
+        Our tensors, ``network.fc1.weight`` and so on, float32 (RTFM's counters int64); and what was done or dropped,
+        one line each.
 
     Raises:
         InputError: A tensor is missing, unexpected, misshapen or not finite; names it.
     """
     notes: list[str] = []
     values = {name: value for name, value in released.items() if not name.startswith("__")}
-    state = _keras(values, notes) if set(values) & set(KERAS) else _port(values, notes)
+    if not set(values) & set(KERAS):
+        values = _unprefixed(values, notes)
+    if any(name.startswith("Aggregate.") for name in values):
+        return convert_rtfm(values, notes), notes
+    state = _keras(values, notes) if set(values) & set(KERAS) else _port(values)
     _check(state)
     halves = [name for name, tensor in state.items() if tensor.dtype != torch.float32]
     if halves:
@@ -68,20 +74,24 @@ def _cells(value: object) -> list[object]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _port(values: Mapping[str, object], notes: list[str]) -> dict[str, Tensor]:
+def _unprefixed(values: dict[str, object], notes: list[str]) -> dict[str, object]:
     for prefix in _prefixes(values):
         values = {name.removeprefix(prefix): value for name, value in values.items()}
         notes.append(f"removed {prefix!r} before every name")
+    return values
+
+
+def _port(values: Mapping[str, object]) -> dict[str, Tensor]:
     _same_names(values, NAMES, "tensor")
-    state: dict[str, Tensor] = {}
-    for name in NAMES:
-        value = values[name]
-        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-            value = _tensor(value)
-        if not isinstance(value, Tensor) or not value.is_floating_point():
-            raise InputError(f"{name}: expected a tensor of numbers, found a {type(value).__name__}")
-        state[name] = value.detach()
-    return state
+    return {name: _numbers(name, values[name]) for name in NAMES}
+
+
+def _numbers(name: str, value: object) -> Tensor:
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        value = _tensor(value)
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        raise InputError(f"{name}: expected a tensor of numbers, found a {type(value).__name__}")
+    return value.detach()
 
 
 def _prefixes(values: Mapping[str, object]) -> Iterable[str]:
@@ -121,3 +131,40 @@ def _check(state: Mapping[str, Tensor]) -> None:
                 raise InputError(f"{name}: has shape {tuple(state[name].shape)}, expected {wanted}")
             if not torch.isfinite(state[name]).all():
                 raise InputError(f"{name}: holds values that are not finite")
+
+
+def convert_rtfm(values: Mapping[str, object], notes: list[str]) -> dict[str, Tensor]:
+    """Maps RTFM's released state dict, whose names are ours.
+
+    Args:
+        values: ``Aggregate.conv_1.0.weight`` and so on.
+        notes: What was done is added here.
+
+    Returns:
+        The same with ``network.`` before the names, float32.
+
+    Raises:
+        InputError: A tensor is missing, unexpected, misshapen or not finite; names it.
+    """
+    head = values.get("fc1.weight")
+    width = int(head.shape[1]) if isinstance(head, Tensor | np.ndarray) and head.ndim == 2 else 0
+    if width < 4 or width % 4:
+        raise InputError("fc1.weight: expected a tensor of shape (512, features), features a multiple of 4")
+    with torch.device("meta"):
+        expected = RTFMNetwork(width).state_dict()
+    _same_names(values, expected, "tensor")
+    state: dict[str, Tensor] = {}
+    for name, wanted in expected.items():
+        value = values[name]
+        if not wanted.is_floating_point():
+            state[f"network.{name}"] = torch.as_tensor(value).long().reshape(())
+            continue
+        tensor = _numbers(name, value)
+        if tensor.shape != wanted.shape:
+            raise InputError(f"{name}: has shape {tuple(tensor.shape)}, expected {tuple(wanted.shape)}")
+        if not torch.isfinite(tensor).all():
+            raise InputError(f"{name}: holds values that are not finite")
+        state[f"network.{name}"] = tensor.to(torch.float32).contiguous()
+    if isinstance(head, Tensor) and head.dtype != torch.float32:
+        notes.append(f"turned the tensors from {head.dtype} to float32")
+    return state

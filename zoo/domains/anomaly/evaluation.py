@@ -23,11 +23,14 @@ SEGMENTING: dict[Protocol, Segmenting] = {"official": "matlab", "ekosman": "nump
 
 
 class VideoEvaluation(ZooModule):
-    """Scores videos and measures them frame by frame; a method gives :attr:`network` and :meth:`_scores`.
+    """Scores videos and measures them frame by frame; a method gives :attr:`network`.
+
+    A network that does not score row by row comes with a :meth:`_scores` of its own.
 
     Args:
         protocol: How scores become frame-level scores and truth, see :mod:`zoo.domains.anomaly.protocols`.
         threshold: Score from which a frame is an alarm, in [0, 1].
+        bootstrap: Resamples of the test videos behind the confidence intervals; 0 for none.
         monitor: Metric that picks ``best.ckpt``.
         mode: Whether more or less of it is better.
         groups: Parameter groups of the optimizer.
@@ -40,6 +43,7 @@ class VideoEvaluation(ZooModule):
         self,
         protocol: Protocol,
         threshold: float,
+        bootstrap: int,
         monitor: str,
         mode: Literal["min", "max"],
         groups: list[ParameterGroup] | None,
@@ -48,17 +52,45 @@ class VideoEvaluation(ZooModule):
         check_choice("model.protocol", protocol, PROTOCOLS)
         if not 0 <= threshold <= 1:
             raise InputError(f"model.threshold must be in [0, 1], got {threshold}")
-        self.threshold, self._protocol = threshold, protocol
+        if bootstrap < 0:
+            raise InputError(f"model.bootstrap must not be negative, got {bootstrap}")
+        self.threshold, self.bootstrap, self._protocol = threshold, bootstrap, protocol
+        self._testing = False
 
     def _scores(self, features: Tensor, names: list[str]) -> Tensor:
-        """Scores ``(B, T)`` of ``(B, T, D)`` or ``(B, T, crops, D)``; ``names`` say which videos they are."""
-        raise NotImplementedError
+        """Scores ``(B, T)`` of ``(B, T, D)`` or ``(B, T, crops, D)``, averaged over crops.
+
+        Raises:
+            InputError: The rows are not as wide as the model's; names the video.
+        """
+        self._check_width(features, names)
+        if features.ndim == 3:
+            scores: Tensor = self.network(features).scores
+            return scores
+        scores = self.network(features.transpose(1, 2).flatten(0, 1)).scores
+        return scores.unflatten(0, (len(features), -1)).mean(1)
+
+    def _check_width(self, features: Tensor, names: list[str]) -> None:
+        if features.shape[-1] != self.network.features:
+            raise InputError(
+                f"{names[0]}: has {features.shape[-1]} features per row, the model takes {self.network.features} "
+                "(model.features)"
+            )
 
     # -- evaluation
 
     def build_metrics(self) -> dict[str, Metric]:
-        """AUC over videos; frame-level ``auc``, ``ap`` and ``false_alarms`` where there are annotated events."""
-        return {"videos": VideoDetection(self.threshold)}
+        """AUC over videos; frame-level ``auc``, ``ap`` and ``false_alarms`` where there are annotated events.
+
+        A test adds bootstrap intervals over videos; validations, one per epoch, do without.
+        """
+        return {"videos": VideoDetection(self.threshold, self.bootstrap if self._testing else 0)}
+
+    def on_test_epoch_start(self) -> None:
+        """Fresh metrics, with intervals."""
+        self._testing = True
+        super().on_test_epoch_start()
+        self._testing = False
 
     def evaluate_batch(self, batch: Batch, metrics: MetricCollection) -> list[Row]:
         """Scores each video by itself, so that its scores do not depend on the others in the batch.
