@@ -190,6 +190,7 @@ def _files(module: ZooModule, given: Sequence[str | Path], folder: Path | None) 
         if folder is not None:
             figure.savefig(folder / names[file], dpi=120)
         pyplot.close(figure)
+    rows = module.arrange(rows)
     overview = module.overview(rows) if folder is not None and len(rows) > 1 else None
     if overview is not None and folder is not None:
         overview.savefig(folder / OVERVIEW, dpi=120)

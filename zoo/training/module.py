@@ -141,6 +141,14 @@ class ZooModule(pl.LightningModule):
         """
         raise InputError(f"{type(self).__name__} takes files, not --{', --'.join(request)}")
 
+    def arrange(self, rows: list[Row]) -> list[Row]:
+        """The rows of ``zoo predict`` in the order of the table, e.g. from best to worst; as found by default.
+
+        Args:
+            rows: In the order of the inputs, each with its ``file``.
+        """
+        return rows
+
     def overview(self, rows: list[Row]) -> Figure | None:
         """One picture of all that ``zoo predict`` found, e.g. images from best to worst; None where there is none.
 

@@ -10,56 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from zoo.domains.quality.liqe import LIQE, WINDOWS, load_clip
-from zoo.domains.quality.network import LIQE_LOGITS
+from zoo.domains.quality.liqe import LIQE, MAKE, WINDOWS, load_clip, read_logits
 from zoo.errors import InputError
 from zoo.training import IMAGE_SUFFIXES, DataError, FeatureStore, Items, Split, ZooData, read_image
-
-MAKE = "zoo data make liqe --from PHOTOS --out {folder} --data.weights LIQE.pt"
-SWITCH = "model.init_args.liqe: false"
-
-
-def read_aux(folder: str | Path, name: str | Path) -> Tensor:
-    """The LIQE logits of one image.
-
-    Args:
-        folder: With a ``.npy`` per image, ``(495,)`` or ``(1, 495)``, of any float type.
-        name: Path of the image as the data set writes it; tried are ``<folder>/<path without ending>.npy`` and
-            ``<folder>/<stem>.npy``.
-
-    Returns:
-        ``(495,)`` float32.
-
-    Raises:
-        DataError: There is none, or it does not hold 495 finite numbers; names the file and what makes it.
-    """
-    relative = Path(str(name).replace("\\", "/"))
-    places = [Path(folder) / relative.with_suffix(".npy"), Path(folder) / f"{relative.stem}.npy"]
-    file = next((place for place in places if place.is_file()), None)
-    if file is None:
-        raise DataError(
-            f"{name}: there are no LIQE features {places[-1]}; make them: {MAKE.format(folder=folder)}, "
-            f"or switch the branch off: {SWITCH}"
-        )
-    return read_logits(file)
-
-
-def read_logits(file: Path) -> Tensor:
-    """One feature file, see :func:`read_aux`."""
-    try:
-        array = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{file}: is no .npy that can be read ({' '.join(str(error).split())[:120]})") from error
-    if not isinstance(array, np.ndarray) or array.size != LIQE_LOGITS or array.dtype.kind != "f":
-        shape = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-        raise DataError(f"{file}: expected {LIQE_LOGITS} LIQE logits, found {shape}")
-    values = torch.from_numpy(array.astype(np.float32).reshape(-1))
-    if not torch.isfinite(values).all():
-        raise DataError(f"{file}: logit {int((~torch.isfinite(values)).nonzero()[0])} is not finite")
-    return values
 
 
 class _Features:

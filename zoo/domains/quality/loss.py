@@ -121,9 +121,7 @@ def paper_loss() -> ScoreLoss:
     return Fidelity(tied_lists="keep")
 
 
-def objective(
-    ranking: ScoreLoss, scores: Tensor, target: Tensor, scene: Tensor, pair: Tensor | None = None
-) -> Tensor:
+def objective(ranking: ScoreLoss, scores: Tensor, target: Tensor, scene: Tensor, pair: Tensor | None = None) -> Tensor:
     """What a batch costs, over the batches of all processes.
 
     Args:

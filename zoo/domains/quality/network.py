@@ -76,7 +76,9 @@ class DualBranch(nn.Module):
         joined += LIQE_LOGITS if liqe else 0
         self.head = nn.Sequential(nn.Linear(joined, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 1))
 
-    def forward(self, image: Tensor | None = None, face: Tensor | None = None, aux: Tensor | None = None) -> QualityOutput:
+    def forward(
+        self, image: Tensor | None = None, face: Tensor | None = None, aux: Tensor | None = None
+    ) -> QualityOutput:
         """Scores images.
 
         Args:
