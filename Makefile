@@ -32,7 +32,7 @@ demo: setup
 	@echo "next: zoo list recipes; zoo show anomaly/demo; zoo train anomaly/demo --model.variant paper"
 
 test: setup
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: setup
 	@$(BIN)/ruff check .

@@ -21,9 +21,13 @@ def _shared(name: str) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips what needs data or facts that are not there."""
+    """Skips what needs data or facts that are not there; tests of a file, or of a demo, run in one process."""
     data = Path(os.environ.get("ZOO_DATA", _shared("data")))
     for item in items:
+        domain = getattr(item, "callspec", None) and item.callspec.params.get("domain")
+        if not item.get_closest_marker("xdist_group"):
+            # a domain's demo is trained once and used by several tests
+            item.add_marker(pytest.mark.xdist_group(f"{item.path}:{domain}" if domain else str(item.path)))
         if item.get_closest_marker("realdata") and not data.is_dir():
             item.add_marker(pytest.mark.skip(reason="no real data: set ZOO_DATA"))
         if item.get_closest_marker("facts") and not _shared("facts/check").is_dir():

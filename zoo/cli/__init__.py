@@ -46,6 +46,8 @@ VERBS = {
     "check": Verb("name every mistake of recipes, by file and line", None, ROOTS),
     "data": Verb("list, show, make or verify data sets", None, ("data",)),
     "convert": Verb("turn a released checkpoint of the authors into one of this zoo"),
+    "export": Verb("write a network by torch.export or as ONNX, checked against the original"),
+    "bench": Verb("time a domain's work, ours and peers' side by side"),
 }
 """The verbs; ``zoo/cli/<name>.py`` holds each, with ``HELP``, ``EXAMPLES``, ``arguments(parser)``, ``run(args)``."""
 

@@ -47,6 +47,7 @@ class MLPRanker(ZooModule):
     """
 
     domain: ClassVar[str] = "ltr"
+    export_dynamic: ClassVar[dict[str, tuple[int, ...]]] = {"features": (1,)}  # documents
     suffixes: ClassVar[tuple[str, ...]] = (".txt", ".letor")
     network: MLP
 
@@ -115,6 +116,10 @@ class MLPRanker(ZooModule):
             }
             for row, (qid, documents, value) in enumerate(zip(batch["id"], batch["documents"], values, strict=True))
         ]
+
+    def export_inputs(self) -> dict[str, Tensor]:
+        """Two lists of eight documents."""
+        return {"features": torch.linspace(0, 1, 2 * 8 * self.features).view(2, 8, -1)}
 
     @torch.no_grad()
     def predict(self, features: Tensor | np.ndarray, preprocess: bool = True) -> RankerOutput:

@@ -1,0 +1,159 @@
+"""Times a domain's work, ours and peers' alternately in one run, and measures its peak memory."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import resource
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+
+from zoo.errors import InputError, ZooError
+from zoo.training.speed import Case, Work
+
+ROUNDS, LEAST_SECONDS = 5, 0.2
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One contestant of a case.
+
+    Attributes:
+        case: What was timed.
+        who: ``zoo``, or the peer's package.
+        seconds: Median of one call; None where it could not run.
+        low: Fastest round.
+        high: Slowest round.
+        memory: Growth of the process's peak, in MiB, in a process of its own; None where it could not run.
+        ratio: The peer's median over ours; None for ours.
+        note: Why it did not run.
+    """
+
+    case: str
+    who: str
+    seconds: float | None
+    low: float | None = None
+    high: float | None = None
+    memory: float | None = None
+    ratio: float | None = None
+    note: str = ""
+
+
+def cases(domain: str, quick: bool = False) -> list[Case]:
+    """What a domain has to be timed.
+
+    Args:
+        domain: Its name.
+        quick: Leave out what is slow.
+
+    Raises:
+        InputError: There is no such domain, or it has nothing to be timed.
+    """
+    if find_spec(f"zoo.domains.{domain}") is None:
+        raise InputError(f"there is no domain {domain!r}")
+    if find_spec(f"zoo.domains.{domain}.speed") is None:
+        raise InputError(f"the domain {domain!r} has nothing to be timed (zoo/domains/{domain}/speed.py)")
+    found: list[Case] = import_module(f"zoo.domains.{domain}.speed").cases()
+    return [case for case in found if not (quick and case.slow)]
+
+
+def run(case: Case, against: Sequence[str] | None = None, rounds: int = ROUNDS) -> list[Timing]:
+    """Times one case: each round calls ours, then every peer.
+
+    Args:
+        case: What to time.
+        against: The peers wanted; all by default.
+        rounds: At least 5 for a median worth the name.
+
+    Returns:
+        Ours first.
+
+    Raises:
+        ZooError: A peer's result is another than ours.
+    """
+    peers = {name: build for name, build in case.peers.items() if against is None or name in against}
+    absent = [name for name in peers if find_spec(name.partition(".")[0]) is None]
+    build: dict[str, Callable[[], Work]] = {"zoo": case.ours}
+    build |= {name: peer for name, peer in peers.items() if name not in absent}
+    works = {name: make() for name, make in build.items()}
+    _agree(case, works)
+    repeats = {name: _repeats(work) for name, work in works.items()}
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(rounds):
+        for name, work in works.items():
+            times[name].append(_time(work, repeats[name]))
+    ours = statistics.median(times["zoo"])
+    timings = []
+    for name, values in times.items():
+        middle = statistics.median(values)
+        ratio = None if name == "zoo" else middle / ours
+        timings.append(Timing(case.name, name, middle, min(values), max(values), _memory(build[name]), ratio))
+    return timings + [Timing(case.name, name, None, note="not installed") for name in absent]
+
+
+def _agree(case: Case, works: dict[str, Work]) -> None:
+    results = {name: work() for name, work in works.items()}
+    if case.agree is None:
+        return
+    for name, result in results.items():
+        try:
+            if name != "zoo":
+                case.agree(results["zoo"], result)
+        except AssertionError as error:
+            raise ZooError(f"{case.name}: {name} gives another result than zoo: {str(error)[:300]}") from error
+
+
+def _repeats(work: Work) -> int:
+    """Calls of one round, so that it is long enough to be timed."""
+    return max(1, min(1000, round(LEAST_SECONDS / max(_time(work, 1), 1e-6))))
+
+
+def _time(work: Work, repeats: int) -> float:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(repeats):
+        work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return (time.perf_counter() - start) / repeats
+
+
+def _memory(build: Callable[[], Work]) -> float | None:
+    """Growth of the peak while the work runs, MiB, in a forked process; None where it cannot be forked."""
+    if torch.cuda.is_initialized() or "fork" not in multiprocessing.get_all_start_methods():
+        return None
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_measure, args=(build, sender))
+    process.start()
+    sender.close()
+    try:
+        return float(receiver.recv())
+    except EOFError:
+        return None
+    finally:
+        process.join()
+
+
+def _measure(build: Callable[[], Work], sender: Any) -> None:
+    torch.set_num_threads(1)  # a forked process cannot use its parent's pool of threads
+    work = build()
+    before = _resident()
+    work()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    sender.send(max(0.0, peak - before))
+
+
+def _resident() -> float:
+    """Memory in use now, MiB."""
+    with open("/proc/self/statm") as stream:
+        return int(stream.read().split()[1]) * resource.getpagesize() / 2**20

@@ -1,0 +1,69 @@
+"""``zoo bench``: times a domain's work, ours and peers' side by side."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.errors import InputError
+
+if TYPE_CHECKING:
+    from zoo.bench import Timing
+
+HELP = "time a domain's work, ours and peers' side by side"
+EXAMPLES = ("zoo bench ltr", "zoo bench anomaly --quick --json bench.json")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    parser.add_argument("domain", metavar="DOMAIN", help="a folder of zoo/domains, e.g. anomaly")
+    parser.add_argument("--against", nargs="+", metavar="PEER", help="only these packages; default: all that are known")
+    parser.add_argument("--quick", action="store_true", help="leave out what is slow")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default: 5")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file as well")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the verb."""
+    import torch
+
+    from zoo import bench
+    from zoo.cli.table import table, terminal_width
+
+    if args.rounds < 1:
+        raise InputError(f"--rounds must be at least 1, got {args.rounds}")
+    found = bench.cases(args.domain, args.quick)
+    known = sorted({peer for case in found for peer in case.peers})
+    unknown = [peer for peer in args.against or () if peer not in known]
+    if unknown:
+        raise InputError(f"--against {unknown[0]}: known peers of {args.domain} are {', '.join(known) or 'none'}")
+    timings: list[Timing] = []
+    for case in found:
+        print(f"{case.name} ...", file=sys.stderr, flush=True)
+        timings += bench.run(case, args.against, args.rounds)
+    rows = [(t.case, t.who, *_cells(t)) for t in timings]
+    head = ("case", "", "median", "range", "peak memory", "peer / zoo")
+    print(table(head, rows, terminal_width()))
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {args.rounds} rounds, alternating")
+    if args.json is not None:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps([asdict(timing) for timing in timings], indent=1) + "\n")
+    return 0
+
+
+def _cells(timing: Timing) -> tuple[str, str, str, str]:
+    if timing.seconds is None or timing.low is None or timing.high is None:
+        return timing.note, "", "", ""
+    memory = "" if timing.memory is None else f"{timing.memory:.1f} MiB"
+    ratio = "" if timing.ratio is None else f"{timing.ratio:.2f}"
+    return _text(timing.seconds), f"{_text(timing.low)} - {_text(timing.high)}", memory, ratio
+
+
+def _text(seconds: float) -> str:
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.0f} us"
+    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"

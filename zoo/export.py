@@ -1,0 +1,225 @@
+"""Exports a network by torch.export or to ONNX, and holds the result to the eager network."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from zoo._version import __version__
+from zoo.errors import InputError, ZooError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from zoo.training import ZooModule
+
+Format = Literal["torch", "onnx"]
+SUFFIXES: dict[Format, str] = {"torch": ".pt2", "onnx": ".onnx"}
+TOLERANCE = 1e-3  # of the largest output; kernels of another runtime add in another order
+BATCHES = (2, 1, 3)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        path: The file.
+        size: Bytes.
+        inputs: Shapes by name; None where a dimension is open.
+        outputs: Names.
+        difference: The largest deviation from the eager network, relative to the largest output.
+        opset: Of ONNX; None for torch.export.
+    """
+
+    path: Path
+    size: int
+    inputs: dict[str, tuple[int | None, ...]]
+    outputs: list[str]
+    difference: float
+    opset: int | None
+
+
+class Flat(nn.Module):
+    """A network whose named output is a plain tuple of tensors.
+
+    Args:
+        network: Gives a tensor, or a named tuple of tensors, nested ones and None among them.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """All tensors of the output, in order."""
+        return tuple(tensor for _, tensor in named_tensors(self.network(*inputs)))
+
+
+def named_tensors(output: Any, name: str = "output") -> list[tuple[str, Tensor]]:
+    """The tensors of an output with their names: fields of named tuples, positions of plain ones."""
+    if isinstance(output, Tensor):
+        return [(name, output)]
+    if output is None:
+        return []
+    if isinstance(output, Mapping):
+        return [pair for key, value in output.items() for pair in named_tensors(value, str(key))]
+    if isinstance(output, tuple | list):
+        fields = getattr(output, "_fields", None) or [f"{name}_{place}" for place in range(len(output))]
+        return [pair for field, value in zip(fields, output, strict=True) for pair in named_tensors(value, field)]
+    raise ZooError(f"the output {name!r} is a {type(output).__name__}, which no exported network can give")
+
+
+def export(module: ZooModule, path: Path, form: Format) -> Exported:
+    """Writes a network and checks it against the eager one with batches of 1, 2 and 3.
+
+    Args:
+        module: In eval mode.
+        path: The file to write; it appears whole or not at all.
+        form: ``torch`` (torch.export, ``.pt2``) or ``onnx``.
+
+    Raises:
+        InputError: The method cannot be exported and says why, or a package is missing.
+        ZooError: The export fails, or its result differs from the eager network.
+    """
+    inputs = module.export_inputs()
+    network = Flat(module.network).eval()
+    with torch.no_grad():
+        names = [name for name, _ in named_tensors(module.network(*inputs.values()))]
+    open_dims = {name: (0, *module.export_dynamic.get(name, ())) for name in inputs}
+    if form == "onnx":
+        _require_onnx()
+    write = _torch if form == "torch" else _onnx
+    shapes = {name: _shape(tensor, open_dims[name]) for name, tensor in inputs.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, working = tempfile.mkstemp(prefix=f".{path.name}.", suffix=SUFFIXES[form], dir=path.parent)
+    os.close(handle)
+    try:
+        with _quiet():
+            run, opset = write(_program(network, inputs, open_dims), Path(working), list(inputs), names, _card(module))
+            difference = _compare(network, run, inputs, names)
+        os.chmod(working, 0o644)
+        os.replace(working, path)
+    finally:
+        Path(working).unlink(missing_ok=True)
+    return Exported(path, path.stat().st_size, shapes, names, difference, opset)
+
+
+Run = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+
+
+def _program(network: nn.Module, inputs: Mapping[str, Tensor], open_dims: Mapping[str, tuple[int, ...]]) -> Any:
+    shapes = tuple(dict.fromkeys(open_dims[name], torch.export.Dim.DYNAMIC) for name in inputs)
+    try:
+        return torch.export.export(network, tuple(inputs.values()), dynamic_shapes=(shapes,), strict=False)
+    except Exception as error:  # whatever a network's code makes the tracer raise
+        raise ZooError(f"torch.export cannot trace the network: {' '.join(str(error).split())[:300]}") from error
+
+
+def _torch(
+    program: Any, path: Path, inputs: list[str], outputs: list[str], card: dict[str, str]
+) -> tuple[Run, int | None]:
+    torch.export.save(program, path, extra_files={"zoo.json": json.dumps({**card, "outputs": outputs})})
+    loaded = torch.export.load(path).module()
+
+    def run(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        found: Sequence[Tensor] = loaded(*tensors)
+        return found
+
+    return run, None
+
+
+def _require_onnx() -> None:
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        if find_spec(name) is None:
+            raise InputError(f"ONNX needs the package {name}: pip install 'rankzoo[onnx]'")
+
+
+def _onnx(
+    program: Any, path: Path, inputs: list[str], outputs: list[str], card: dict[str, str]
+) -> tuple[Run, int | None]:
+    import onnxruntime
+
+    try:
+        exported = torch.onnx.export(program, dynamo=True, input_names=inputs, output_names=outputs, verbose=False)
+    except Exception as error:
+        raise ZooError(f"the network cannot be written as ONNX: {' '.join(str(error).split())[:300]}") from error
+    if exported is None:
+        raise ZooError("torch.onnx.export gave no program")
+    exported.model.metadata_props.update(card)
+    exported.save(path, external_data=False)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    known = [value.name for value in session.get_inputs()]
+
+    def run(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        feed = {name: tensor.numpy() for name, tensor in zip(known, tensors, strict=True)}
+        return [torch.from_numpy(array) for array in session.run(None, feed)]
+
+    return run, int(exported.model.opset_imports[""])
+
+
+def _compare(network: nn.Module, run: Run, inputs: Mapping[str, Tensor], names: Sequence[str]) -> float:
+    """The largest relative deviation over several batch sizes."""
+    worst = 0.0
+    for size in BATCHES:
+        batch = [tensor[[place % len(tensor) for place in range(size)]] for tensor in inputs.values()]
+        with torch.no_grad():
+            eager = network(*batch)
+        found = run(batch)
+        for name, expected, given in zip(names, eager, found, strict=True):
+            if tuple(given.shape) != tuple(expected.shape):
+                raise ZooError(
+                    f"output {name!r} of the exported network has shape {tuple(given.shape)} for a batch of {size}, "
+                    f"the eager one {tuple(expected.shape)}"
+                )
+            scale = float(expected.abs().max()) if expected.numel() else 1.0
+            gap = float((given.double() - expected.double()).abs().max()) if expected.numel() else 0.0
+            deviation = gap / max(scale, 1e-6)
+            if not deviation <= TOLERANCE:
+                raise ZooError(
+                    f"output {name!r} of the exported network differs from the eager one by {deviation:.2g} of its "
+                    f"largest value for a batch of {size}"
+                )
+            worst = max(worst, deviation)
+    return worst
+
+
+def _shape(tensor: Tensor, open_dims: tuple[int, ...]) -> tuple[int | None, ...]:
+    return tuple(None if dim in open_dims else size for dim, size in enumerate(tensor.shape))
+
+
+def _card(module: ZooModule) -> dict[str, str]:
+    return {
+        "zoo_version": __version__,
+        "zoo_method": type(module).__name__,
+        "zoo_classes": json.dumps(module.class_names),
+        "zoo_preprocess": json.dumps(module.preprocess),
+    }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the exporters' remarks on their own workings out of the output."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    before = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, before, strict=True):
+                logger.setLevel(level)
