@@ -41,6 +41,7 @@ class MILRanking(VideoModule):
     """
 
     network: Detector
+    row_by_row = True
 
     def __init__(
         self,

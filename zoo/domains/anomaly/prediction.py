@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -16,7 +16,10 @@ from zoo.domains.anomaly.names import check_choice
 from zoo.domains.anomaly.network import Detection
 from zoo.domains.anomaly.picture import MOST, Curve, draw
 from zoo.domains.anomaly.protocols import CLIP, PROTOCOLS, Protocol, frame_scores
+from zoo.domains.anomaly.scoring import VideoScores, film, score_video, video_rows
 from zoo.domains.anomaly.segments import SEGMENTS, segment_features
+from zoo.domains.anomaly.strip import draw_film
+from zoo.domains.anomaly.video import VIDEO_SUFFIXES, is_frame_folder
 from zoo.errors import InputError
 from zoo.training import Batch, Row
 
@@ -24,6 +27,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANELS = 4  # of a picture of a batch
+# which extractor makes rows of a width; more than one may
+_FITTING = {
+    4096: "; C3DFeatures makes such rows",
+    2048: "; R3DFeatures makes such rows",
+    1280: "; ImageFeatures with tf_efficientnet_lite0 makes such rows",
+    1024: "; VideoFeatures with s3d makes such rows",
+    768: "; VideoFeatures with mvit_v2_s makes such rows",
+    512: " (it makes such rows)",
+}
 
 
 class VideoModule(VideoEvaluation):
@@ -32,10 +44,12 @@ class VideoModule(VideoEvaluation):
     Attributes:
         extractor: What makes the features of a video of which only frames are given; None refuses videos. It is no part
             of the network: its weights are in no checkpoint.
+        row_by_row: Whether the network scores each row by itself.
     """
 
-    suffixes = SUFFIXES
+    suffixes = (*SUFFIXES, *VIDEO_SUFFIXES)
     extractor: Extractor | None = None
+    row_by_row: ClassVar[bool] = False
 
     # -- prediction
 
@@ -127,19 +141,52 @@ class VideoModule(VideoEvaluation):
         rows = given.detach().to(self.device, torch.float32)
         return rows[None] if rows.ndim == 2 else rows
 
-    def predict_file(self, file: Path) -> tuple[list[Row], Figure]:
-        """Scores every row of a feature file and draws them over time.
+    def predict_video(self, video: Path | str) -> VideoScores:
+        """Scores a video of which only frames are given; the checkpoint's extractor makes the features on the fly.
 
         Args:
-            file: ``.npy``, ``.npz`` (several videos are fine) or ``.txt``; 32 rows are taken as the segments of a
-                video, any other number as snippets of 16 frames.
+            video: A video file, or a folder of frames.
 
         Returns:
-            A row per row of the file, and a panel per video.
+            A score per clip; see :func:`zoo.domains.anomaly.scoring.score_video`.
+
+        Raises:
+            InputError: It is no video or damaged, the checkpoint names no extractor, or the extractor does not fit.
+        """
+        path, width = Path(video), self.network.features
+        if self.extractor is None:
+            raise InputError(
+                f"{path}: is a video, and this model names no extractor for its rows of {width} numbers; name the one "
+                "that made the training's features, e.g. --model.extractor VideoFeatures --model.extractor.name "
+                f"r2plus1d_18{_FITTING.get(width, '')}"
+            )
+        return score_video(path, self.extractor, width, self._protocol, self._score_one, self.row_by_row, self.device)
+
+    def _score_one(self, rows: np.ndarray) -> np.ndarray:
+        scores: np.ndarray = self.predict(rows[None]).scores[0].float().cpu().numpy()
+        return scores
+
+    def is_item(self, folder: Path) -> bool:
+        """A folder that directly holds images is a video."""
+        return is_frame_folder(folder)
+
+    def predict_file(self, file: Path) -> tuple[list[Row], Figure]:
+        """Scores every row of a feature file, or every clip of a video, and draws them over time.
+
+        Args:
+            file: Features: ``.npy``, ``.npz`` (several videos are fine) or ``.txt``; 32 rows are taken as the segments
+                of a video, any other number as snippets of 16 frames. Or a video, or a folder of frames.
+
+        Returns:
+            A row per row of the file and a panel per video; for a video a row per clip, its times in seconds, and the
+            curve under a strip of frames.
 
         Raises:
             InputError: The file cannot be read, or its rows are not as wide as the model's; names it.
         """
+        if file.is_dir() or file.suffix.lower() in VIDEO_SUFFIXES:
+            video = self.predict_video(file)
+            return video_rows(file.stem, video, self.threshold), draw_film(film(file.name, video), self.threshold)
         rows: list[Row] = []
         curves: list[Curve] = []
         videos = read_arrays(file)

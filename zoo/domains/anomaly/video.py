@@ -42,6 +42,10 @@ class Frames:
         """
         raise NotImplementedError
 
+    def at(self, seconds: float) -> np.ndarray:
+        """The frame shown at a time, ``(H, W, 3)`` uint8 RGB; before the start the first, after the end the last."""
+        raise NotImplementedError
+
 
 def open_frames(path: Path, fps: float | None = None) -> Frames:
     """Opens a video.
@@ -109,6 +113,11 @@ class FrameFolder(Frames):
             _same_size(str(file), image, first, self.files[0].name)
             yield image
 
+    def at(self, seconds: float) -> np.ndarray:
+        """See :class:`Frames`."""
+        index = min(max(0, int(seconds * self.fps)), len(self.files) - 1)
+        return np.asarray(read_image(self.files[index]).permute(1, 2, 0).numpy())
+
 
 class VideoFile(Frames):
     """A video file; memory holds a few frames, however long it is.
@@ -148,6 +157,21 @@ class VideoFile(Frames):
             yield last
             given += 1
 
+    def at(self, seconds: float) -> np.ndarray:
+        """See :class:`Frames`; decodes from the key frame before."""
+        with _opened(self.path) as container:
+            stream = _video_stream(container, self.path)
+            start = float((stream.start_time or 0) * stream.time_base)
+            container.seek(max(0, int((start + seconds) / stream.time_base)), stream=stream)
+            shown: np.ndarray | None = None
+            for frame in container.decode(stream):
+                if shown is not None and frame.time is not None and frame.time > start + seconds:
+                    break
+                shown = _pixels(frame)
+        if shown is None:
+            raise DataError(f"{self.path}: has no frame at {clock(seconds)}")
+        return shown
+
     def _decoded(self) -> Iterator[tuple[np.ndarray, float]]:
         """Every frame and its time in seconds from the first."""
         av: Any = import_module("av")
@@ -158,9 +182,7 @@ class VideoFile(Frames):
             stream.thread_type = "AUTO"
             try:
                 for frame in container.decode(stream):
-                    image = frame.to_ndarray(format="rgb24")
-                    turned = round(frame.rotation / 90) % 4  # as people see it: phones film sideways
-                    image = np.ascontiguousarray(np.rot90(image, turned)) if turned else image
+                    image = _pixels(frame)
                     first = first or image.shape
                     _same_size(f"{self.path}: frame {count + 1}", image, first, "the first")
                     at = count / self._rate if frame.time is None else float(frame.time)
@@ -197,6 +219,12 @@ def clock(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     tail = f"{rest // 10:02d}.{rest % 10}"
     return f"{hours}:{minutes:02d}:{tail}" if hours else f"{minutes}:{tail}"
+
+
+def _pixels(frame: Any) -> np.ndarray:
+    image: np.ndarray = frame.to_ndarray(format="rgb24")
+    turned = round(frame.rotation / 90) % 4  # as people see it: phones film sideways
+    return np.ascontiguousarray(np.rot90(image, turned)) if turned else image
 
 
 def _opened(path: Path) -> Any:
