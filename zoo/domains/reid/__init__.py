@@ -1,0 +1,1 @@
+"""Text-to-image person retrieval that survives noisy pairs."""
