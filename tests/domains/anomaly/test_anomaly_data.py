@@ -8,7 +8,7 @@ import torch
 
 from zoo.domains.anomaly import UCFCrime, segment_features, synthesize
 from zoo.domains.anomaly.bags import BagOrder, collate_bags, interleaved
-from zoo.domains.anomaly.data import held_out
+from zoo.domains.anomaly.listed import held_out
 from zoo.errors import InputError
 from zoo.training import DataError
 

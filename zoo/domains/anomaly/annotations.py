@@ -1,4 +1,4 @@
-"""Reads the lists of UCF-Crime: which videos are for training, and when the anomalies of the test videos happen."""
+"""What a list says of a video, and the lists of UCF-Crime: training videos, and when test anomalies happen."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from zoo.training import DataError
 
 NORMAL = "Normal"
 TEST_NORMAL = "Testing_Normal_Videos_Anomaly"
+TRAIN_NORMAL = "Training_Normal_Videos_Anomaly"
 ABSENT = -1
 # five official events end a frame or two after their video; what lies further out is another video's
 TOLERANCE = 30
@@ -26,6 +27,7 @@ class Video:
         place: ``file:line`` of the list.
         frames: Length in frames, None where the list does not say.
         events: First and last frame of each event, as written; None where the list does not say.
+        labels: What happens, where the folder does not say it.
     """
 
     folder: str
@@ -34,18 +36,27 @@ class Video:
     place: str
     frames: int | None = None
     events: tuple[Event, ...] | None = None
+    labels: str = ""
 
     @property
     def id(self) -> str:
-        """Class folder and name."""
-        return f"{self.folder}/{self.name}"
+        """Class folder, where there is one, and name."""
+        return f"{self.folder}/{self.name}" if self.folder else self.name
+
+    @property
+    def kind(self) -> str:
+        """The class that tables group by: ``Normal``, or what happens."""
+        return (self.labels or self.folder or "Anomaly") if self.anomalous else NORMAL
 
 
 def read_train_list(path: Path) -> list[Video]:
-    """Reads ``Anomaly_Train.txt`` (``Class/Video.mp4``) or ``Train_Annotation.txt`` (the same and a frame count).
+    """Reads a list of training videos.
+
+    ``Anomaly_Train.txt`` has ``Class/Video.mp4`` in a line, ``Train_Annotation.txt`` the same and a frame count, and
+    RTFM's list the path of a feature file, ``.../Abuse001_x264_i3d.npy``, whose class stands in its name.
 
     Args:
-        path: The list; a video is normal where the name of its class folder contains ``Normal``.
+        path: The list; a video is normal where the name of its class folder (or feature file) contains ``Normal``.
 
     Returns:
         The videos in the order of the file.
@@ -54,13 +65,16 @@ def read_train_list(path: Path) -> list[Video]:
         DataError: The list is missing or empty, or a line is malformed; names file and line.
     """
     videos = []
-    for place, words in _lines(path):
+    for place, words in read_lines(path):
+        if len(words) == 1 and words[0].endswith(".npy"):
+            videos.append(_feature_file(place, words[0]))
+            continue
         if len(words) not in (1, 2):
             raise DataError(f"{place}: expected `Class/Video.mp4` or `Class/Video.mp4 frames`, got {len(words)} words")
         frames = _frames(place, words[1]) if len(words) == 2 else None
         folder, name = _path(place, words[0])
         videos.append(Video(folder, name, NORMAL not in folder, place, frames))
-    return _once(videos)
+    return once(videos)
 
 
 def read_test_list(path: Path) -> list[Video]:
@@ -79,7 +93,7 @@ def read_test_list(path: Path) -> list[Video]:
         DataError: The list is missing or empty, a line is malformed, or an event lies beyond the video; names file
             and line.
     """
-    return _once([_annotated(place, words) for place, words in _lines(path)])
+    return once([_annotated(place, words) for place, words in read_lines(path)])
 
 
 def _annotated(place: str, words: list[str]) -> Video:
@@ -123,7 +137,7 @@ def _event(place: str, event: Event, frames: int | None) -> Event:
     return event
 
 
-def _lines(path: Path) -> list[tuple[str, list[str]]]:
+def read_lines(path: Path) -> list[tuple[str, list[str]]]:
     """Words of each line that is not blank, with ``file:line``."""
     if not path.is_file():
         raise DataError(f"{path}: there is no such list of videos")
@@ -136,6 +150,23 @@ def _lines(path: Path) -> list[tuple[str, list[str]]]:
     if not found:
         raise DataError(f"{path}: the list is empty")
     return found
+
+
+def feature_stem(word: str) -> str:
+    """Name of a video from a line that may be the path of its feature file, ``.../NAME_i3d.npy`` or ``NAME__0.npy``."""
+    name = word.replace("\\", "/").rpartition("/")[2]
+    for ending in (".npy", ".npz", ".mp4", ".avi", "_i3d", "__0"):
+        name = name.removesuffix(ending)
+    return name
+
+
+def _feature_file(place: str, word: str) -> Video:
+    name = feature_stem(word)
+    kind = name.rstrip("0123456789") if "_" not in name else name.partition("_")[0].rstrip("0123456789")
+    if not kind.isalpha():
+        raise DataError(f"{place}: {word!r} does not begin with a class and a number, as Abuse001_x264_i3d.npy does")
+    anomalous = NORMAL not in name
+    return Video(kind if anomalous else TRAIN_NORMAL, name, anomalous, place)
 
 
 def _path(place: str, word: str) -> tuple[str, str]:
@@ -166,7 +197,12 @@ def _integer(place: str, word: str, what: str) -> int:
         raise DataError(f"{place}: {word!r} is not {what}") from None
 
 
-def _once(videos: list[Video]) -> list[Video]:
+def once(videos: list[Video]) -> list[Video]:
+    """The videos, each of which may stand in a list once.
+
+    Raises:
+        DataError: One comes twice; names both lines.
+    """
     seen: dict[str, Video] = {}
     for video in videos:
         if video.id in seen:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from zoo.domains.anomaly.names import check_choice, nearest
-from zoo.domains.anomaly.segments import SEGMENTS, Segmenting, segment_features
+from zoo.domains.anomaly.segments import SEGMENTS, Segmenting
 from zoo.errors import InputError
 from zoo.training import DataError, EpochOrder, Items, ZooData
 
@@ -27,16 +27,6 @@ class Bags(Items, Protocol):
     """
 
     labels: np.ndarray
-
-
-def as_segments(rows: np.ndarray, mode: Segmenting) -> np.ndarray:
-    """The 32 segments of a video.
-
-    Args:
-        rows: ``(T, ...)``; exactly 32 rows are segments already (the released text files) and stay as they are.
-        mode: How more or fewer rows are segmented.
-    """
-    return rows if len(rows) == SEGMENTS else segment_features(rows, SEGMENTS, mode)
 
 
 def collate_bags(items: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Reads feature files: text with one row per line, ``.npy``, and ``.npz``. Everything wrong is named with its place."""
+"""Reads feature files: text with a row per line, ``.npy``, ``.npz``, C3D blobs. All that is wrong is named."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy as np
 from zoo.training import DataError
 
 SUFFIXES = (".npy", ".npz", ".txt")
+BLOB_SUFFIX = ".fc6-1"
+BLOB_HEADER = np.dtype("<i4"), 5  # num, channels, length, height, width
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
@@ -157,3 +159,74 @@ def _is_number(word: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def read_blob(path: Path) -> np.ndarray:
+    """Reads one blob as the Caffe C3D extractor writes it.
+
+    Args:
+        path: Five int32 (num, channels, length, height, width) and so many float32, little-endian.
+
+    Returns:
+        ``(D,)`` float32 of one clip.
+
+    Raises:
+        DataError: The file is missing, cut off, too long, holds several clips, or a number that is not finite.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+    kind, count = BLOB_HEADER
+    size = kind.itemsize * count
+    if len(content) < size:
+        raise DataError(f"{path}: has {len(content)} bytes, a C3D blob begins with five int32 ({size} bytes)")
+    shape = np.frombuffer(content[:size], dtype=kind).tolist()
+    if min(shape) < 1 or shape[0] != 1:
+        raise DataError(f"{path}: is no C3D blob of one clip, its header (num, channels, length, h, w) is {shape}")
+    expected = size + 4 * int(np.prod(shape, dtype=np.int64))
+    if len(content) != expected:
+        raise DataError(f"{path}: has {len(content)} bytes, a blob of shape {shape} has {expected}")
+    values = np.frombuffer(content[size:], dtype="<f4").astype(np.float32)
+    if not np.isfinite(values).all():
+        column = int(np.argmin(np.isfinite(values)))
+        raise DataError(f"{path}: number {column + 1} is {values[column]}, not a finite number")
+    return values
+
+
+def read_blobs(folder: Path) -> np.ndarray:
+    """Reads the clips of a video: a folder of ``<first frame>.fc6-1``, in the order of their numbers.
+
+    Args:
+        folder: One file per 16-frame clip, e.g. ``000001.fc6-1``, ``000017.fc6-1``.
+
+    Returns:
+        ``(T, D)`` float32.
+
+    Raises:
+        DataError: There is none, a name is no number or comes twice, a step between clips differs from the others, or
+            a blob is malformed; names the file.
+    """
+    files = sorted(folder.glob(f"*{BLOB_SUFFIX}"))
+    if not files:
+        raise DataError(f"{folder}: holds no C3D blob (*{BLOB_SUFFIX})")
+    numbered: dict[int, Path] = {}
+    for file in files:
+        name = file.name.removesuffix(BLOB_SUFFIX)
+        if not name.isdecimal():
+            raise DataError(f"{file}: a blob is named by the number of its first frame, e.g. 000017{BLOB_SUFFIX}")
+        if int(name) in numbered:
+            raise DataError(f"{file}: is the same clip as {numbered[int(name)].name}")
+        numbered[int(name)] = file
+    order = sorted(numbered)
+    steps = np.diff(order)
+    for index in np.flatnonzero(steps != steps[:1]):
+        raise DataError(
+            f"{folder}: a clip is missing between {numbered[order[index]].name} and "
+            f"{numbered[order[index + 1]].name}; the first are {steps[0]} frames apart"
+        )
+    rows = [read_blob(numbered[number]) for number in order]
+    for number, row in zip(order, rows, strict=True):
+        if len(row) != len(rows[0]):
+            raise DataError(f"{numbered[number]}: has {len(row)} numbers, {numbered[order[0]].name} has {len(rows[0])}")
+    return np.stack(rows)

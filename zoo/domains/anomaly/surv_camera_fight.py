@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from zoo.domains.anomaly.bags import BagData, as_segments
+from zoo.domains.anomaly.bags import BagData
 from zoo.domains.anomaly.features import checked, read_arrays
 from zoo.domains.anomaly.protocols import CLIP
-from zoo.domains.anomaly.segments import Segmenting
+from zoo.domains.anomaly.segments import SEGMENTS, Segmenting, segment_features
 from zoo.domains.anomaly.synthesis import synthesize_clips
 from zoo.domains.anomaly.timelines import SHARES, SNIPPETS, Timeline, compose, same_camera, split_of
 from zoo.errors import InputError
@@ -40,10 +40,13 @@ class Timelines:
         """A video; see :class:`zoo.domains.anomaly.bags.Bags`."""
         timeline = self.timelines[index]
         rows = self.snippets[list(timeline.clips)].reshape(-1, self.snippets.shape[-1])
-        item = {"id": timeline.name, "label": int(self.labels[index]), "frames": None, "events": None}
+        label = int(self.labels[index])
+        item = {"id": timeline.name, "label": label, "kind": "fight" if label else "Normal", "events": None}
         if self.segmenting is not None:
-            return {**item, "features": as_segments(rows, self.segmenting)}
-        return {**item, "features": rows, "frames": len(rows) * CLIP, "events": list(timeline.events)}
+            segments = segment_features(rows, SEGMENTS, self.segmenting)
+            return {**item, "features": segments, "segmented": True, "frames": None}
+        frames = len(rows) * CLIP
+        return {**item, "features": rows, "segmented": False, "frames": frames, "events": list(timeline.events)}
 
 
 class SurvCameraFight(BagData):
