@@ -293,7 +293,7 @@ def _scaled(corners: Sequence[float], scale: float) -> Box | None:
     return box if box.right > box.left and box.bottom > box.top else None
 
 
-def face_finder(faces: Faces = "none", boxes: str | None = None, yunet: str | None = None) -> Finder:
+def face_finder(faces: Faces = "none", boxes: str | Path | None = None, yunet: str | Path | None = None) -> Finder:
     """What finds faces, as a recipe chooses it.
 
     Args:

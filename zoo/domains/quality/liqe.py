@@ -207,6 +207,10 @@ class LazyLIQE:
         self.file = file
         self._liqe: LIQE | None = None
 
+    def empty(self) -> CLIP:
+        """A CLIP that a part file can be held to; its weights are not filled, nor kept."""
+        return empty_clip()
+
     def logits(self, images: Sequence[Tensor], device: torch.device) -> Tensor:
         """As :meth:`LIQE.logits`, computed on a device."""
         if self._liqe is None:
@@ -223,8 +227,8 @@ def read_aux(folder: str | Path, name: str | Path) -> Tensor:
 
     Args:
         folder: With a ``.npy`` per image, ``(495,)`` or ``(1, 495)``, of any float type.
-        name: Path of the image as the data set writes it; tried are ``<folder>/<path without ending>.npy`` and
-            ``<folder>/<stem>.npy``.
+        name: Path of the image; the features are looked for under this path below the folder, then under ever shorter
+            ends of it, down to ``<folder>/<stem>.npy``.
 
     Returns:
         ``(495,)`` float32.
@@ -232,8 +236,9 @@ def read_aux(folder: str | Path, name: str | Path) -> Tensor:
     Raises:
         DataError: There is none, or it does not hold 495 finite numbers; names the file and what makes it.
     """
-    relative = Path(str(name).replace("\\", "/"))
-    places = [Path(folder) / relative.with_suffix(".npy"), Path(folder) / f"{relative.stem}.npy"]
+    path = Path(str(name).replace("\\", "/")).with_suffix(".npy")
+    parts = path.relative_to(path.anchor).parts
+    places = [Path(folder, *parts[start:]) for start in range(len(parts))]
     file = next((place for place in places if place.is_file()), None)
     if file is None:
         raise DataError(

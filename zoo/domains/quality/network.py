@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +19,14 @@ class QualityOutput(NamedTuple):
 
     Attributes:
         score: ``(B,)``, any number; higher is better, and only differences within a scene mean something.
-        full_features: ``(B, D)`` of the whole image, D = 1024 for Swin-B; ``(B, 0)`` without that branch.
-        face_features: ``(B, D)`` of the face; ``(B, 0)`` without that branch.
+        full_features: ``(B, D)`` of the whole image, D = 1024 for Swin-B; None without that branch.
+        face_features: ``(B, D)`` of the face; None without that branch.
         hidden: ``(B, 128)``, the head's hidden layer before its ReLU.
     """
 
     score: Tensor
-    full_features: Tensor
-    face_features: Tensor
+    full_features: Tensor | None
+    face_features: Tensor | None
     hidden: Tensor
 
 
@@ -100,13 +100,7 @@ class DualBranch(nn.Module):
         if len({len(part) for part in parts}) > 1:
             raise ValueError(f"image, face and aux differ in batch size: {', '.join(str(len(part)) for part in parts)}")
         hidden = self.head[0](torch.cat(parts, dim=1))
-        none = parts[0][:, :0]
-        return QualityOutput(
-            self.head[1:](hidden).squeeze(-1),
-            none if full is None else full,
-            none if face_features is None else face_features,
-            hidden,
-        )
+        return QualityOutput(self.head[1:](hidden).squeeze(-1), full, face_features, hidden)
 
 
 def _features(branch: nn.Module | None, pixels: Tensor | None, name: str) -> Tensor | None:
@@ -136,4 +130,5 @@ def _backbone(name: str, pretrained: bool | str, drop_path: float | None, crop: 
 
 def _width(branch: nn.Module) -> int:
     """Features of an image; timm's ``num_features`` is what goes into a head that may widen it."""
-    return int(getattr(branch, "head_hidden_size", None) or branch.num_features)
+    sizes: Any = branch
+    return int(getattr(sizes, "head_hidden_size", None) or sizes.num_features)

@@ -7,6 +7,7 @@ uint8 and its pixels as float in [0, 1] all get the same score.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torchvision.transforms import v2
 
 from zoo.training.images import IMAGENET_MEAN, IMAGENET_STD, normalise, resize_shorter
 
+Crops = Literal["five", "centre"]
 CROPS = 5
 """Views of an image in an evaluation: top left, top right, bottom left, bottom right, centre."""
 CENTRE = 4
