@@ -171,9 +171,9 @@ def test_extreme_logits_stay_finite(objective):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: LabelSmoothing(1.5), r"objective: smoothing must lie in \[0, 1\], got 1.5"),
-        (lambda: Focal(-1), "objective: gamma must not be negative, got -1"),
-        (lambda: MDCA(variant="exact"), "objective: variant must be one of paper, official, got 'exact'"),
+        (lambda: LabelSmoothing(1.5), r"objective.smoothing must lie in \[0, 1\], got 1.5"),
+        (lambda: Focal(-1), "objective.gamma must not be negative, got -1"),
+        (lambda: MDCA(variant="exact"), "objective.variant must be one of paper, official, got 'exact'"),
         (
             lambda: MDCA(variant="official", classification=Focal()),
             "objective: MDCA takes classification with variant paper alone",

@@ -180,10 +180,10 @@ def test_half_precision_logits_are_computed_in_float32():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: MRL(variant="exact"), "objective: variant must be one of official, elementwise, got 'exact'"),
-        (lambda: MRL(scores="margin"), "objective: scores must be one of logits, probabilities, got 'margin'"),
-        (lambda: MNDCG(alpha=-0.1), "objective: alpha must not be negative, got -0.1"),
-        (lambda: MNDCG(copies=0), "objective: copies must be at least 1, got 0"),
+        (lambda: MRL(variant="exact"), "objective.variant must be one of official, elementwise, got 'exact'"),
+        (lambda: MRL(scores="margin"), "objective.scores must be one of logits, probabilities, got 'margin'"),
+        (lambda: MNDCG(alpha=-0.1), "objective.alpha must not be negative, got -0.1"),
+        (lambda: MNDCG(copies=0), "objective.copies must be at least 1, got 0"),
         (lambda: MNDCG(ranking=Hinge(reduction="none")), "objective.ranking: reduction 'none' gives a value per list"),
         (
             lambda: mndcg(torch.zeros(4, 3), torch.zeros(4, 3), torch.zeros(4, 3)),

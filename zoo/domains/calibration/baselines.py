@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, nll_loss, relu
 
-from zoo.domains.calibration.loss import Objective, Outputs, check_choice, check_weight, wide
+from zoo.domains.calibration.loss import Objective, Outputs, check_weight, wide
 from zoo.domains.calibration.mixing import one_hot
+from zoo.domains.calibration.names import check_choice
 from zoo.errors import InputError
 
 Variant = Literal["paper", "official"]
@@ -99,7 +100,7 @@ class EntropyPenalty(Objective):
     def __init__(self, alpha: float = 0.1, variant: Variant = "official") -> None:
         super().__init__()
         check_weight("alpha", alpha)
-        check_choice("variant", variant, get_args(Variant))
+        check_choice("objective.variant", variant, get_args(Variant))
         self.alpha, self.variant = alpha, variant
 
     def forward(self, outputs: Outputs) -> dict[str, Tensor]:
@@ -179,7 +180,7 @@ class MDCA(Objective):
     def __init__(self, alpha: float = 1.0, variant: Variant = "paper", classification: Objective | None = None) -> None:
         super().__init__()
         check_weight("alpha", alpha)
-        check_choice("variant", variant, get_args(Variant))
+        check_choice("objective.variant", variant, get_args(Variant))
         if variant == "official" and classification is not None:
             raise InputError("objective: MDCA takes classification with variant paper alone")
         if classification is not None and classification.copies:
@@ -307,4 +308,4 @@ def mmce(logits: Tensor, labels: Tensor, weighted: bool = False) -> Tensor:
 
 def _check_share(name: str, value: float) -> None:
     if not 0 <= value <= 1:
-        raise InputError(f"objective: {name} must lie in [0, 1], got {value}")
+        raise InputError(f"objective.{name} must lie in [0, 1], got {value}")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from zoo.domains.calibration.names import check_choice
 from zoo.errors import InputError
 from zoo.ranking import Hinge, ScoreLoss, confidence_ndcg
 
@@ -87,8 +88,8 @@ class MRL(Objective):
     ) -> None:
         super().__init__()
         check_weight("alpha", alpha)
-        check_choice("variant", variant, get_args(MRLVariant))
-        check_choice("scores", scores, get_args(Scores))
+        check_choice("objective.variant", variant, get_args(MRLVariant))
+        check_choice("objective.scores", scores, get_args(Scores))
         check_one_copy(copies)
         self.alpha, self.margin, self.variant, self.scores, self.ranking = alpha, margin, variant, scores, ranking
         self.copies, self.mixup_alpha = copies, mixup_alpha
@@ -120,7 +121,7 @@ class MNDCG(Objective):
         super().__init__()
         check_weight("alpha", alpha)
         if copies < 1:
-            raise InputError(f"objective: copies must be at least 1, got {copies}")
+            raise InputError(f"objective.copies must be at least 1, got {copies}")
         self.alpha, self.copies, self.mixup_alpha, self.ranking = alpha, copies, mixup_alpha, ranking
         check_ranking(ranking)
 
@@ -212,13 +213,7 @@ def wide(logits: Tensor) -> Tensor:
 def check_weight(name: str, value: float) -> None:
     """Refuses a negative weight or one that is no number."""
     if not value >= 0:
-        raise InputError(f"objective: {name} must not be negative, got {value}")
-
-
-def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Refuses a word that is none of the choices."""
-    if value not in choices:
-        raise InputError(f"objective: {name} must be one of {', '.join(choices)}, got {value!r}")
+        raise InputError(f"objective.{name} must not be negative, got {value}")
 
 
 def check_one_copy(copies: int) -> None:

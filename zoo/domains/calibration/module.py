@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.distributed as dist
@@ -12,11 +12,14 @@ from zoo.domains.calibration.evaluation import CalibratedClassifier
 from zoo.domains.calibration.inputs import Channels, given
 from zoo.domains.calibration.loss import MNDCG, Objective, Outputs
 from zoo.domains.calibration.mixing import Draw, Draws, by_image, mix, one_hot
+from zoo.domains.calibration.names import check_choice
 from zoo.domains.calibration.network import Layout, ResNet, TimmClassifier, build
 from zoo.domains.calibration.temperature import Method
 from zoo.errors import InputError
 from zoo.ranking import gather
 from zoo.training import Batch, ParameterGroup
+
+Mix = Literal["input", "features"]
 
 MIXING = "zoo_mixing"
 """Key of a checkpoint: the state of the random numbers of mixing."""
@@ -64,7 +67,7 @@ class RankMixup(CalibratedClassifier):
         width: int | None = None,
         dropout: float | None = None,
         pretrained: bool | str = False,
-        mix: Literal["input", "features"] = "input",
+        mix: Mix = "input",
         one_forward: bool = False,
         mix_seed: int | None = None,
         temperature_by: Method = "ece",
@@ -80,8 +83,7 @@ class RankMixup(CalibratedClassifier):
         super().__init__(
             classes, temperature_by, given(size, resize, stretch, mean, std), monitor, mode, groups
         )  # fmt: skip
-        if mix not in ("input", "features"):
-            raise InputError(f"model.mix must be input or features, got {mix!r}")
+        check_choice("model.mix", mix, get_args(Mix))
         self.network = build(network, classes, layout, width, dropout, pretrained)
         self.objective = MNDCG() if objective is None else objective
         self.mix, self.one_forward = mix, one_forward
@@ -140,7 +142,7 @@ def run(
     images: Tensor,
     draws: list[Draw],
     raw: bool = True,
-    where: Literal["input", "features"] = "input",
+    where: Mix = "input",
     one_forward: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Logits of raw images and of their mixed copies.

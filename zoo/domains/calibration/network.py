@@ -19,12 +19,12 @@ A wide ResNet is initialised like ``tiny`` in every layout.
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Literal, NamedTuple, get_args
 
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
+from zoo.domains.calibration.names import check_choice, nearest
 from zoo.errors import InputError
 from zoo.layers import image_backbone
 
@@ -159,13 +159,13 @@ class TimmClassifier(nn.Module):
         Args:
             images: ``(B, 3, H, W)``, normalised.
         """
-        values: Tensor = self.model.forward_features(images)
-        return values
+        run: Callable[[Tensor], Tensor] = self.model.forward_features  # type: ignore[assignment]
+        return run(images)
 
     def head(self, features: Tensor) -> Tensor:
         """Logits of features."""
-        logits: Tensor = self.model.forward_head(features)
-        return logits
+        run: Callable[[Tensor], Tensor] = self.model.forward_head  # type: ignore[assignment]
+        return run(features)
 
     def forward(self, images: Tensor) -> ClassifierOutput:
         """Classifies images.
@@ -200,8 +200,7 @@ def build(
     """
     if classes < 2:
         raise InputError(f"model.classes must be at least 2, got {classes}")
-    if layout not in LAYOUTS:
-        raise InputError(f"model.layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")
+    check_choice("model.layout", layout, LAYOUTS)
     if dropout is not None and not 0 <= dropout < 1:
         raise InputError(f"model.dropout must lie in [0, 1), got {dropout}")
     if width is not None and (name != SMALL or width < 1):
@@ -215,7 +214,7 @@ def build(
         return _timm(name, classes, dropout, pretrained)
     if pretrained:
         raise InputError(
-            f"there are no pretrained weights for {name!r}; timm has some for timm/{name.replace('_', '')}"
+            f"model.pretrained: there are no weights for {name!r}; timm's networks have some"
         )
     # the released wide ResNet draws its convolutions alike in every layout, the ResNet for 32 pixels does not
     return ResNet(plan, classes, layout, dropout, he=True if name.startswith("wrn") else None)
@@ -223,7 +222,6 @@ def build(
 
 def _timm(name: str, classes: int, dropout: float | None, pretrained: bool | str) -> TimmClassifier:
     known = name.removeprefix("timm/")
-    near = get_close_matches(known, [SMALL, *PLANS], n=1, cutoff=0.75)
     try:
         if isinstance(pretrained, str):
             # the file's own last layer may tell other classes apart, so it stays behind
@@ -233,7 +231,8 @@ def _timm(name: str, classes: int, dropout: float | None, pretrained: bool | str
         else:
             model = image_backbone(known, pretrained, num_classes=classes, drop_rate=dropout or 0.0)
     except InputError as error:
+        near = nearest(known, [SMALL, *PLANS])
         if "has no model" in str(error) and near:
-            raise InputError(f"model.network: there is no network {name!r}; did you mean {near[0]!r}?") from error
+            raise InputError(f"model.network: there is no network {name!r}{near}") from error
         raise
     return TimmClassifier(model)
