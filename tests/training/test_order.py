@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from zoo.training import EpochOrder, EvaluationOrder
+from zoo.training.order import Seeded
 
 
 def flat(batches):
@@ -68,3 +69,21 @@ def test_evaluation_sees_every_sample_once(world, size):
 def test_unshuffled_order_is_the_order_of_the_data():
     assert [i for _, i in flat(EpochOrder(5, 2, shuffle=False))] == list(range(5))
     assert isinstance(EpochOrder(5, 2).global_batches(0)[0], np.ndarray)
+
+
+def test_items_that_change_with_the_epoch_are_told_it():
+    class Plain:
+        def __len__(self):
+            return 4
+
+        def item(self, index, rng):
+            return {"id": index, "epoch": None, "draw": rng.integers(1000)}
+
+    class Curriculum(Plain):
+        def item_at(self, epoch, index, rng):
+            return {**self.item(index, rng), "epoch": epoch}
+
+    plain, told = (Seeded(items, 5, np.arange(4)) for items in (Plain(), Curriculum()))
+    assert [plain[epoch, 2]["epoch"] for epoch in (0, 3)] == [None, None]
+    assert [told[epoch, 2]["epoch"] for epoch in (0, 3)] == [0, 3]
+    assert plain[3, 2]["draw"] == told[3, 2]["draw"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from torch.utils.data import Dataset, Sampler
@@ -32,6 +32,14 @@ class Items(Protocol):
         """
 
 
+@runtime_checkable
+class EpochItems(Items, Protocol):
+    """Items whose training changes from epoch to epoch, e.g. a curriculum; ``item`` gives those of the first."""
+
+    def item_at(self, epoch: int, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        """Reads one item as ``item`` does, for an epoch counted from 0."""
+
+
 class Seeded(Dataset[dict[str, Any]]):
     """Items addressed by (epoch, index), each with a generator of its own.
 
@@ -50,7 +58,10 @@ class Seeded(Dataset[dict[str, Any]]):
     def __getitem__(self, key: Key) -> dict[str, Any]:
         epoch, position = key
         index = int(self.subset[position])
-        return self.items.item(index, np.random.default_rng([self.seed, epoch, index]))
+        rng = np.random.default_rng([self.seed, epoch, index])
+        if isinstance(self.items, EpochItems):
+            return self.items.item_at(epoch, index, rng)
+        return self.items.item(index, rng)
 
 
 class EpochOrder(Sampler[list[Key]]):
