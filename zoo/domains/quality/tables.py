@@ -1,0 +1,134 @@
+"""Tables of scores: csv files read with their line numbers, so that every complaint names file, line and column."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NamedTuple
+
+from zoo.training import DataError
+
+
+class Line(NamedTuple):
+    """One line of a table.
+
+    Attributes:
+        file: The table.
+        number: Line of the file, from 1.
+        values: Texts by column, stripped.
+    """
+
+    file: Path
+    number: int
+    values: dict[str, str]
+
+    @property
+    def place(self) -> str:
+        """File and line, as errors name them."""
+        return f"{self.file}:{self.number}"
+
+    def text(self, column: str) -> str:
+        """A text that is not empty.
+
+        Raises:
+            DataError: It is empty.
+        """
+        value = self.values[column]
+        if not value:
+            raise DataError(f"{self.place}: {column} is empty")
+        return value
+
+    def number_of(self, column: str) -> float:
+        """A finite number.
+
+        Raises:
+            DataError: It is none.
+        """
+        text = self.text(column)
+        try:
+            value = float(text)
+        except ValueError:
+            raise DataError(f"{self.place}: {column} is {text!r}, no number") from None
+        if not math.isfinite(value):
+            raise DataError(f"{self.place}: {column} is {text}, not a finite number")
+        return value
+
+
+def read_table(
+    file: Path, columns: Sequence[str], delimiter: str = ",", header: Sequence[str] | None = None
+) -> list[Line]:
+    """Reads a table.
+
+    Args:
+        file: Text, UTF-8 (a byte order mark is fine).
+        columns: Columns that must be there.
+        delimiter: Between values.
+        header: Names of the columns where the file has no header line.
+
+    Returns:
+        The lines below the header, at least one; blank lines are passed over.
+
+    Raises:
+        DataError: The file is missing, no text or empty, a column is missing, or a line has too few or too many values.
+    """
+    if not file.is_file():
+        raise DataError(f"{file}: there is no such table")
+    lines: list[Line] = []
+    names = list(header) if header is not None else []
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream, delimiter=delimiter, strict=True)
+            for values in reader:
+                if not any(value.strip() for value in values):
+                    continue
+                if not names:
+                    names = [value.strip() for value in values]
+                    _check_columns(file, reader.line_num, names, columns)
+                    continue
+                if len(values) != len(names):
+                    raise DataError(
+                        f"{file}:{reader.line_num}: has {len(values)} values, expected {len(names)} (truncated file?)"
+                    )
+                stripped = (value.strip() for value in values)
+                lines.append(Line(file, reader.line_num, dict(zip(names, stripped, strict=True))))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: is no text file ({error.reason} at byte {error.start})") from error
+    except csv.Error as error:
+        raise DataError(f"{file}: is no csv ({error})") from error
+    if not lines:
+        raise DataError(f"{file}: the table holds no line with an image")
+    return lines
+
+
+def _check_columns(file: Path, number: int, names: Sequence[str], columns: Sequence[str]) -> None:
+    for column in columns:
+        if column not in names:
+            near = get_close_matches(column, names, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise DataError(f"{file}:{number}: has no column {column!r}, only {', '.join(names)}{hint}")
+
+
+def require_distinct(lines: Iterable[Line], column: str) -> None:
+    """Refuses a table that names an image twice.
+
+    Raises:
+        DataError: Names both lines.
+    """
+    seen: dict[str, int] = {}
+    for line in lines:
+        name = line.text(column)
+        if name in seen:
+            raise DataError(f"{line.place}: {name} stands in line {seen[name]} too")
+        seen[name] = line.number
+
+
+def write_table(file: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Writes a csv; floats with all their digits."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
