@@ -45,9 +45,8 @@ class Version(NamedTuple):
     @property
     def label(self) -> str:
         """How ids name it: ``clean``, ``blur-3``, ``noise-1-inside``."""
-        return (
-            "clean" if not self.level else "-".join([self.kind, str(self.level), *([self.part] if self.part else [])])
-        )
+        parts = (self.kind, str(self.level), self.part)
+        return "-".join(part for part in parts if part) if self.level else "clean"
 
 
 def versions(kinds: Sequence[Kind], where: Where) -> list[Version]:
@@ -225,7 +224,8 @@ class GradedDistortions(QualityData):
         margin: int = 0,
     ) -> None:
         super().__init__(root, batch_size, workers, synthesize, limit, on_error, pairs, None, partners,
-                         scenes_per_batch, steps_per_epoch, resize, crop, faces, boxes, yunet, margin, None)  # fmt: skip
+                         scenes_per_batch, steps_per_epoch, resize, crop, faces, boxes, yunet, margin,
+                         None)  # fmt: skip
         require_word("where", where, WHERE)
         chosen = list(KINDS) if kinds is None else list(kinds)
         for kind in chosen:

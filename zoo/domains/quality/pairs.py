@@ -237,7 +237,7 @@ class SceneOrder(EpochOrder):
                 f"data.scenes_per_batch {per_batch} on {world_size} processes needs {self.slots} scenes in a batch, "
                 f"the training images are of {len(self.groups)}"
             )
-        self.steps = steps if steps is not None else max(1, len(scenes) // (self.share * self.slots))
+        self.steps = steps if steps is not None else -(-len(scenes) // (self.share * self.slots))
 
     def global_batches(self, epoch: int) -> list[np.ndarray]:
         """Occurrences of the samples of all processes, the images of a scene side by side."""

@@ -148,7 +148,8 @@ def require_files(photos: Sequence[Photo], what: str) -> None:
     if missing:
         first = missing[0]
         raise DataError(
-            f"{first.place}: there is no image {first.file}; {len(missing)} of {len(photos)} images of {what} are missing"
+            f"{first.place}: there is no image {first.file}; {len(missing)} of {len(photos)} images of {what} are "
+            "missing"
         )
 
 

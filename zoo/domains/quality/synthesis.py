@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.domains.quality.distortions import KINDS, LEVELS, distort
+from zoo.domains.quality.distortions import KINDS, LEVELS, Kind, distort
 from zoo.domains.quality.tables import write_table
 
 PHOTOGRAPHS = 60
@@ -19,6 +19,7 @@ _PIQ23_SCENES = {  # official scenes of both sides of the scene split, three of 
     "Night": (22, 23, 24, 28),
     "Outdoor": (35, 36, 37, 33),
 }
+_PIQ23_KINDS: dict[str, Kind] = {"Details": "blur", "Exposure": "exposure", "Overall": "noise"}
 _PIQ23_IMAGES = 6  # per scene
 _KONIQ = {"training": 16, "validation": 6, "test": 8}
 _PROMPTS = ("statue of a man", "a tray of sushi", "man lost in space", "a cosmic universe", "red and blue armor",
@@ -93,8 +94,7 @@ def synthesize_piq23(root: Path, seed: int = 0) -> None:
                 scores = -(levels - levels.mean()) / 1.2 + 0.1 * rng.normal(size=len(names))
                 scores -= scores.mean()
                 for name, level, score in zip(names, levels, scores, strict=True):
-                    kind = "exposure" if attribute == "Exposure" else "blur" if attribute == "Details" else "noise"
-                    _save(root / attribute / name, distort(clean, kind, int(level), number))
+                    _save(root / attribute / name, distort(clean, _PIQ23_KINDS[attribute], int(level), number))
                     rows.append(_piq23_row(attribute, name, scene, condition, float(score), number))
     header = ("IMAGE PATH", "JOD", "JOD STD", "CI LOW", "CI HIGH", "CI RANGE", "QUALITY LEVEL", "CLUSTER",
               "TOTAL COMPARISONS", "IMAGE", "SCENE", "ATTRIBUTE", "SCENE IDX", "CONDITION")  # fmt: skip
@@ -180,5 +180,4 @@ def _save(file: Path, image: Tensor) -> None:
     from PIL import Image
 
     file.parent.mkdir(parents=True, exist_ok=True)
-    options: dict[str, int] = {"quality": 97} if file.suffix == ".jpg" else {}
-    Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(file, **options)
+    Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(file, quality=97)
