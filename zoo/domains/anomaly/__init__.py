@@ -14,10 +14,14 @@ from zoo.domains.anomaly.rtfm import RTFM
 from zoo.domains.anomaly.rtfm_loss import rtfm_terms
 from zoo.domains.anomaly.rtfm_network import RTFMNetwork, Snippets, select_top
 from zoo.domains.anomaly.segments import segment_features, segment_ranges
+from zoo.domains.anomaly.shanghaitech import ShanghaiTech
 from zoo.domains.anomaly.streaming import stream_rows
 from zoo.domains.anomaly.surv_camera_fight import SurvCameraFight, clip_snippets
 from zoo.domains.anomaly.synthesis import synthesize
+from zoo.domains.anomaly.ucsd_ped2 import UCSDPed2
 from zoo.domains.anomaly.video import open_frames
+from zoo.domains.anomaly.video_table import VideoTable
+from zoo.domains.anomaly.xd_violence import XDViolence
 
 __all__ = [
     "C3D",
@@ -32,10 +36,14 @@ __all__ = [
     "MeanPooling",
     "R3DFeatures",
     "RTFMNetwork",
+    "ShanghaiTech",
     "Snippets",
     "SurvCameraFight",
     "UCFCrime",
+    "UCSDPed2",
     "VideoFeatures",
+    "VideoTable",
+    "XDViolence",
     "c3d_weights",
     "clip_snippets",
     "convert",

@@ -41,6 +41,7 @@ class UCFCrime(ListedVideos):
     source = "https://www.crcv.ucf.edu/projects/real-world/ (videos, lists); C3D segment features: see the card"
     terms = "none stated by the authors; research use, the videos are from YouTube and LiveLeak"
     sample = "**/Normal_Videos*.txt"
+    length_hint = "add Test_Annotation.txt, which does (data.frame_counts)"
     layout = """
     Anomaly_Train.txt                  Class/Video_x264.mp4 per line (or Train_Annotation.txt: and its frame count)
     Temporal_Anomaly_Annotation.txt    video, class, first and last frame of two events, -1 where absent

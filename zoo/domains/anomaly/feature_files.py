@@ -100,23 +100,18 @@ class FeatureFiles:
     """Videos with a feature file each.
 
     Args:
-        root: Folder of the data set.
+        places: Where the files lie.
         videos: What the lists say.
         segmenting: Give 32 segments, made in this way; None gives the rows as stored, with frames and events.
         memory: Keep what was read.
-        places: Where the files lie; the usual places by default.
+        hint: What to do where a video's length is needed and nowhere told.
     """
 
     def __init__(
-        self,
-        root: Path,
-        videos: list[Video],
-        segmenting: Segmenting | None,
-        memory: bool,
-        places: Places | None = None,
+        self, places: Places, videos: list[Video], segmenting: Segmenting | None, memory: bool, hint: str
     ) -> None:
-        self.root, self.videos, self.segmenting = root, videos, segmenting
-        self.places = places or Places(root)
+        self.places, self.videos, self.segmenting, self.hint = places, videos, segmenting, hint
+        self.root = places.root
         self.labels = np.array([int(video.anomalous) for video in videos], dtype=np.int64)
         self._kept: dict[int, tuple[np.ndarray, bool]] | None = {} if memory else None
         self._width: tuple[int, str] | None = None
@@ -191,6 +186,6 @@ class FeatureFiles:
         if segmented:
             raise DataError(
                 f"{video.place}: {video.id} has {SEGMENTS} segments, and no list says how many frames it has; "
-                "add Test_Annotation.txt, which does (data.frame_counts)"
+                f"{self.hint}"
             )
         return rows * CLIP

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -23,6 +23,9 @@ class ListedVideos(BagData):
     of both classes, drawn by ``split_seed``, is held out: it has labels only, so it is measured by the AUC over videos
     (``val/video_auc``). The test split is never used to choose anything.
 
+    Attributes:
+        length_hint: What to do where only 32 segments are known of a test video, and not how many frames it has.
+
     Args:
         root: See :class:`zoo.domains.anomaly.bags.BagData`, as the next eight.
         batch_size: Bags per process and step, half of them anomalous.
@@ -37,6 +40,8 @@ class ListedVideos(BagData):
         split_seed: Which videos are held out.
         memory: Keep features in memory once read.
     """
+
+    length_hint: ClassVar[str]
 
     def __init__(
         self,
@@ -87,7 +92,8 @@ class ListedVideos(BagData):
     def read(self, root: Path, split: Split) -> Items:
         """Reads the lists and looks for the feature files."""
         videos = self._videos(root, split)
-        items = FeatureFiles(root, videos, None if split == "test" else self.segmenting, self.memory, Places(root))
+        segmenting = None if split == "test" else self.segmenting
+        items = FeatureFiles(Places(root), videos, segmenting, self.memory, self.length_hint)
         if self.on_error == "stop":
             items.check()
             for index in range(len(items)):
