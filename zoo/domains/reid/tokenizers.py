@@ -158,7 +158,8 @@ class ClipTokenizer(Tokenizer):
         if found is None or not found.submodule_search_locations:
             raise InputError(
                 "CLIP's vocabulary comes in the package open_clip_torch, which is not installed: "
-                "pip install open_clip_torch ftfy; or give a local file, bpe_simple_vocab_16e6.txt.gz, as vocabulary of the text tower"
+                "pip install open_clip_torch ftfy; or give a local file, "
+                "bpe_simple_vocab_16e6.txt.gz, as vocabulary of the text tower"
             )
         return Path(next(iter(found.submodule_search_locations))) / "bpe_simple_vocab_16e6.txt.gz"
 

@@ -1,0 +1,214 @@
+"""Records of an image and its captions: the official json layouts, and any json or csv of image, caption, id."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from zoo.training import DataError, Split
+
+SPLITS = ("train", "val", "test")
+IMAGE_KEYS = ("file_path", "img_path", "image", "file", "filename", "image_name", "path")
+CAPTION_KEYS = ("captions", "caption", "text", "comment", "sentence", "query")
+ID_KEYS = ("id", "identity", "pid", "person", "person_id")
+
+
+@dataclass(frozen=True)
+class Record:
+    """An image and what is said of it.
+
+    Attributes:
+        file: Where the image lies.
+        identity: Whose image it is; images of one person share it.
+        captions: Texts, none for an image that only fills a gallery.
+        split: ``train``, ``val`` or ``test``.
+        place: Which record of which file this is, for messages.
+        camera: Number of the camera, -1 where the data does not know it.
+    """
+
+    file: Path
+    identity: int
+    captions: tuple[str, ...]
+    split: Split
+    place: str
+    camera: int = -1
+
+
+def read_json(file: Path) -> Any:
+    """The contents of a json file.
+
+    Raises:
+        DataError: The file is missing, no text or no json; names the line.
+    """
+    if not file.is_file():
+        near = get_close_matches(file.name, [other.name for other in file.parent.glob("*")], n=1)
+        raise DataError(f"{file}: there is no such file" + (f"; did you mean {near[0]!r}?" if near else ""))
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{file}:{error.lineno}: is no json: {error.msg} (truncated file?)") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: not a text file ({error.reason} at byte {error.start})") from None
+
+
+def read_records(
+    file: Path,
+    images: Path,
+    image_keys: Sequence[str] = IMAGE_KEYS,
+    caption_keys: Sequence[str] = CAPTION_KEYS,
+    id_keys: Sequence[str] = ID_KEYS,
+    needs_id: bool = True,
+    default_split: Split | None = None,
+) -> list[Record]:
+    """Reads a json list of records, or a csv with a row per caption or per image.
+
+    Args:
+        file: ``.json`` or ``.csv``.
+        images: Folder that the image names are relative to.
+        image_keys: Names of the field of the image, the first found counts.
+        caption_keys: Names of the field of the captions, a text or a list of texts.
+        id_keys: Names of the field of the identity.
+        needs_id: Whether a record must have an identity; otherwise each image is an identity of its own.
+        default_split: The split of records that name none; None makes that an error.
+
+    Returns:
+        A record per image, in the order of the file; csv rows of one image are joined.
+
+    Raises:
+        DataError: The file or a record is malformed; names file and record (from 1; of a csv: the line).
+    """
+    rows = _csv_rows(file) if file.suffix.lower() == ".csv" else _json_rows(file)
+    records: dict[str, Record] = {}
+    for place, row in rows:
+        name = _text(row, image_keys, place, "image")
+        captions = _captions(row, caption_keys, place)
+        identity = _identity(row, id_keys, place) if needs_id or any(key in row for key in id_keys) else None
+        known = records.get(name)
+        if identity is None:
+            identity = known.identity if known else len(records)
+        split = _split(row, place, default_split)
+        camera = _whole(row, "camera", place) if row.get("camera") not in (None, "") else -1
+        if known is not None:
+            if file.suffix.lower() != ".csv":
+                raise DataError(f"{place}: image {name!r} stands in {known.place} too")
+            if (known.identity, known.split) != (identity, split):
+                raise DataError(f"{place}: image {name!r} has another id or split than in {known.place}")
+            captions = (*known.captions, *captions)
+            place = known.place
+        records[name] = Record(images / name, identity, captions, split, place, camera)
+    if not records:
+        raise DataError(f"{file}: the file holds no record")
+    return list(records.values())
+
+
+def _json_rows(file: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    content = read_json(file)
+    if isinstance(content, dict) and isinstance(content.get("images"), list):
+        content = content["images"]
+    if not isinstance(content, list):
+        raise DataError(f"{file}: expected a list of records, found a {type(content).__name__}")
+    for number, row in enumerate(content, start=1):
+        if not isinstance(row, dict):
+            raise DataError(f"{file}: record {number}: expected a record with names, found {row!r:.60}")
+        yield f"{file}: record {number}", row
+
+
+def _csv_rows(file: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    if not file.is_file():
+        raise DataError(f"{file}: there is no such file")
+    with file.open(newline="", encoding="utf-8-sig") as stream:
+        head = stream.readline()
+        stream.seek(0)
+        reader = csv.DictReader(stream, delimiter="|" if head.count("|") > head.count(",") else ",")
+        try:
+            for row in reader:
+                clean = {str(key).strip(): value.strip() for key, value in row.items() if isinstance(value, str)}
+                yield f"{file}:{reader.line_num}", clean
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise DataError(f"{file}:{reader.line_num + 1}: is no csv: {error}") from None
+
+
+def _find(row: Mapping[str, Any], keys: Sequence[str], place: str, what: str) -> Any:
+    key = next((key for key in keys if key in row), None)
+    if key is None:
+        raise DataError(
+            f"{place}: has no {what}: expected {' or '.join(repr(key) for key in keys[:3])}, "
+            f"found {', '.join(map(repr, row)) or 'nothing'}"
+        )
+    return row[key]
+
+
+def _text(row: Mapping[str, Any], keys: Sequence[str], place: str, what: str) -> str:
+    value = _find(row, keys, place, what)
+    if not isinstance(value, str) or not value.strip():
+        raise DataError(f"{place}: the {what} is {value!r}, expected a text")
+    return value.strip()
+
+
+def _captions(row: Mapping[str, Any], keys: Sequence[str], place: str) -> tuple[str, ...]:
+    if not any(key in row for key in keys) and "sentences" in row:  # Karpathy's json
+        found = [sentence.get("raw") if isinstance(sentence, dict) else sentence for sentence in row["sentences"]]
+    else:
+        value = _find(row, keys, place, "caption")
+        found = value if isinstance(value, list) else [value]
+    texts: list[str] = []
+    for number, caption in enumerate(found, start=1):
+        if not isinstance(caption, str) or not caption.strip():
+            raise DataError(f"{place}: caption {number} is {caption!r}, expected a text with at least one word")
+        texts.append(caption.strip())
+    return tuple(texts)
+
+
+def _identity(row: Mapping[str, Any], keys: Sequence[str], place: str) -> int:
+    key = next((key for key in keys if key in row), None)
+    if key is None:
+        _find(row, keys, place, "id")
+    return _whole(row, str(key), place)
+
+
+def _whole(row: Mapping[str, Any], key: str, place: str) -> int:
+    value = row[key]
+    if isinstance(value, str) and value.lstrip("-").isdigit():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise DataError(f"{place}: {key} is {value!r}, expected a whole number")
+    if value < 0:
+        raise DataError(f"{place}: {key} is {value}, out of range: expected 0 or more")
+    return value
+
+
+def _split(row: Mapping[str, Any], place: str, default: Split | None) -> Split:
+    value = row.get("split", default)
+    if value is None:
+        raise DataError(f"{place}: has no split: expected 'train', 'val' or 'test'")
+    if not isinstance(value, str):
+        raise DataError(f"{place}: split is {value!r}, expected a text")
+    # everything that is neither train nor test is val, as in the released readers; Karpathy's rest is for training
+    return {"train": "train", "test": "test", "restval": "train"}.get(value, "val")  # type: ignore[return-value]
+
+
+def check_contiguous(records: Sequence[Record], first: int, name: str) -> None:
+    """Refuses training identities with gaps, which the official files do not have.
+
+    Args:
+        records: Of all splits.
+        first: The lowest training identity of the official file.
+        name: Of the data set.
+
+    Raises:
+        DataError: Names the first identity that is missing or out of range.
+    """
+    found = {record.identity for record in records if record.split == "train"}
+    for identity in sorted(found):
+        if not first <= identity < first + len(found):
+            missing = next(number for number in range(first, first + len(found)) if number not in found)
+            place = next(record.place for record in records if record.identity == identity)
+            raise DataError(
+                f"{place}: id {identity} is out of range: the {len(found)} training ids of {name} run from {first} "
+                f"to {first + len(found) - 1} without gaps, and {missing} is missing"
+            )
