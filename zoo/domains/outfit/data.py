@@ -1,0 +1,369 @@
+"""The data sets: Polyvore Outfits, Maryland Polyvore, MANGO, any csv, and Polyvore's metadata alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from zoo.domains.outfit.base import OutfitData, Target
+from zoo.domains.outfit.catalogue import Collection
+from zoo.domains.outfit.encoders import ItemEncoder
+from zoo.domains.outfit.maryland import read_maryland, read_metadata
+from zoo.domains.outfit.polyvore import read_polyvore
+from zoo.domains.outfit.questions import Stage
+from zoo.domains.outfit.samples import Task
+from zoo.domains.outfit.splits import VERSIONS, Version
+from zoo.domains.outfit.synthesis import OUTFITS, synthesize
+from zoo.domains.outfit.tables import read_csv, read_mango
+from zoo.errors import InputError
+
+
+def _check_version(version: str) -> None:
+    if version not in VERSIONS:
+        raise InputError(f"data.version must be one of {', '.join(VERSIONS)}, got {version!r}")
+
+
+class PolyvoreOutfits(OutfitData):
+    """Polyvore Outfits of Vasileva et al., ECCV 2018: 68,306 outfits of 251,008 items in two versions.
+
+    ``nondisjoint``: outfits are split, items may repeat (53,306 / 5,000 / 10,000). ``disjoint``: no item of a test or
+    validation outfit stands in a training outfit (16,995 / 3,000 / 15,145). The official files and the repacked json of
+    the third-party code are both read; questions that are not listed are made up.
+
+    Args:
+        root: Folder of the data.
+        batch_size: Samples per process and step.
+        workers: Loader processes.
+        synthesize: Use a tiny made-up set in the official format.
+        limit: Use only so many samples of each split.
+        on_error: ``stop`` at the first unusable picture, or ``skip`` the samples that need one, count and report them.
+        task: What is trained and evaluated.
+        encoder: How pictures and texts become features; the same as the model's. Null is ``ItemEncoder()``.
+        features: Features computed before, instead of the encoder: a file or folder, relative to the data.
+        pixels: Give the network pictures, for a picture network that is trained along.
+        negatives: Sampled negatives of a retrieval query.
+        curriculum: How alike negatives are to the right item, by epoch; always the fine category where null.
+        questions: Train compatibility on ``listed`` questions, or on ``fresh`` negatives in each epoch.
+        target: What a query is told of what is looked for, where it can be told: ``category`` or ``text``.
+        gallery: Items of each category's gallery in retrieval; 0 asks no such question.
+        version: ``nondisjoint`` or ``disjoint``.
+    """
+
+    domain = "outfit"
+    dataset = "polyvore_outfits"
+    source = (
+        "https://github.com/mvasil/fashion-compatibility "
+        "(Hugging Face mvasil/polyvore-outfits, gated; repacked: owj0421/polyvore-outfits)"
+    )
+    terms = "research and education only; pictures and texts belong to their owners"
+    layout = """
+    polyvore_item_metadata.json              item id: title, url_name, category_id, semantic_category
+    categories.csv                           id, fine category, coarse category
+    images/<item_id>.jpg
+    {nondisjoint,disjoint}/{train,valid,test}.json       outfits: set_id, items with item_id and index
+    {nondisjoint,disjoint}/compatibility_{train,valid,test}.txt     label, then <set_id>_<index> of each item
+    {nondisjoint,disjoint}/fill_in_blank_{train,valid,test}.json    question, blank_position, answers
+    or repacked: item_metadata.json, <version>/{train,valid,test}.json, <version>/compatibility/,
+    <version>/fill_in_the_blank/; precomputed_clip_embeddings/polyvore_<rank>.pkl (ids, embeddings) goes with both
+    """
+    sample = "samples/*.csv"
+
+    def __init__(
+        self,
+        root: str | None = None,
+        batch_size: int = 50,
+        workers: int = 0,
+        synthesize: bool = False,
+        limit: int | None = None,
+        on_error: Literal["stop", "skip"] = "stop",
+        task: Task = "compatibility",
+        encoder: ItemEncoder | None = None,
+        features: str | None = None,
+        pixels: bool = False,
+        negatives: int = 10,
+        curriculum: list[Stage] | None = None,
+        questions: Literal["listed", "fresh"] = "listed",
+        target: Target = "category",
+        gallery: int = 0,
+        version: Version = "nondisjoint",
+    ) -> None:
+        super().__init__(
+            root, batch_size, workers, synthesize, limit, on_error, task, encoder, features, pixels, negatives,
+            curriculum, questions, target, gallery,
+        )  # fmt: skip
+        _check_version(version)
+        self.version: Version = version
+
+    def collection(self, root: Path) -> Collection:
+        """All of it."""
+        return read_polyvore(root, self.version)
+
+    def make(self, root: Path) -> None:
+        """Writes a tiny set in the official format, with pictures."""
+        synthesize(root, seed=self.seed)
+
+    def synthetic_arguments(self) -> dict[str, Any]:
+        """The size, so that a set left in the cache by an earlier version is not taken for this one."""
+        return {"outfits": OUTFITS}
+
+
+class MarylandPolyvore(OutfitData):
+    """Maryland Polyvore of Han et al., ACM MM 2017: 17,316 / 1,497 / 3,076 outfits; one level of categories.
+
+    Args:
+        root: Folder of the data.
+        batch_size: Samples per process and step.
+        workers: Loader processes.
+        synthesize: Not possible here.
+        limit: Use only so many samples of each split.
+        on_error: ``stop`` at the first unusable picture, or ``skip`` the samples that need one, count and report them.
+        task: What is trained and evaluated.
+        encoder: How pictures and texts become features; the same as the model's. Null is ``ItemEncoder()``.
+        features: Features computed before, instead of the encoder: a file or folder, relative to the data.
+        pixels: Give the network pictures, for a picture network that is trained along.
+        negatives: Sampled negatives of a retrieval query.
+        curriculum: How alike negatives are to the right item, by epoch; always the fine category where null.
+        questions: Train compatibility on ``listed`` questions, or on ``fresh`` negatives in each epoch.
+        target: What a query is told of what is looked for, where it can be told: ``category`` or ``text``.
+        gallery: Items of each category's gallery in retrieval; 0 asks no such question.
+    """
+
+    domain = "outfit"
+    dataset = "maryland_polyvore"
+    source = "https://github.com/xthan/polyvore-dataset (harder test questions: mvasil/fashion-compatibility)"
+    terms = "none stated; research use, pictures and texts belong to their owners"
+    layout = """
+    {train,valid,test}_no_dup.json           outfits: set_id, items with index, name, categoryid
+    category_id.txt                          id and name of each category
+    images/<set_id>/<index>.jpg
+    fashion_compatibility_prediction.txt     test questions: label, then <set_id>_<index> of each item
+    fill_in_blank_test.json                  test questions: question, blank_position, answers
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        batch_size: int = 50,
+        workers: int = 0,
+        synthesize: bool = False,
+        limit: int | None = None,
+        on_error: Literal["stop", "skip"] = "stop",
+        task: Task = "compatibility",
+        encoder: ItemEncoder | None = None,
+        features: str | None = None,
+        pixels: bool = False,
+        negatives: int = 10,
+        curriculum: list[Stage] | None = None,
+        questions: Literal["listed", "fresh"] = "listed",
+        target: Target = "category",
+        gallery: int = 0,
+    ) -> None:
+        super().__init__(
+            root, batch_size, workers, synthesize, limit, on_error, task, encoder, features, pixels, negatives,
+            curriculum, questions, target, gallery,
+        )  # fmt: skip
+
+    def collection(self, root: Path) -> Collection:
+        """All of it."""
+        return read_maryland(root)
+
+
+class MANGO(OutfitData):
+    """MANGO / UPC datathon 2023: stylist-made outfits of 9,222 products with pictures and attributes.
+
+    There is no official split and there are no questions; see :func:`zoo.domains.outfit.splits.split_outfits` and
+    :mod:`zoo.domains.outfit.questions` for the seeded rules.
+
+    Args:
+        root: Folder of the data.
+        batch_size: Samples per process and step.
+        workers: Loader processes.
+        synthesize: Not possible here.
+        limit: Use only so many samples of each split.
+        on_error: ``stop`` at the first unusable picture, or ``skip`` the samples that need one, count and report them.
+        task: What is trained and evaluated.
+        encoder: How pictures and texts become features; the same as the model's. Null is ``ItemEncoder()``.
+        features: Features computed before, instead of the encoder: a file or folder, relative to the data.
+        pixels: Give the network pictures, for a picture network that is trained along.
+        negatives: Sampled negatives of a retrieval query.
+        curriculum: How alike negatives are to the right item, by epoch; always the fine category where null.
+        questions: Train compatibility on ``listed`` questions, or on ``fresh`` negatives in each epoch.
+        target: What a query is told of what is looked for, where it can be told: ``category`` or ``text``.
+        gallery: Items of each category's gallery in retrieval; 0 asks no such question.
+        version: ``nondisjoint`` or ``disjoint``.
+        split_seed: Which outfits are held out.
+    """
+
+    domain = "outfit"
+    dataset = "mango_outfits"
+    source = "https://github.com/data-science-mango/datathon-2023-fashion-compatibility (datathon.zip)"
+    terms = "no licence stated; product images are of MANGO, released for the datathon; research and demonstration only"
+    layout = """
+    product_data.csv     a product per row: cod_modelo_color, colour, fabric, category, family, type, des_filename
+    outfit_data.csv      cod_outfit, cod_modelo_color: a row per product of an outfit
+    images/              a picture per product
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        batch_size: int = 50,
+        workers: int = 0,
+        synthesize: bool = False,
+        limit: int | None = None,
+        on_error: Literal["stop", "skip"] = "stop",
+        task: Task = "compatibility",
+        encoder: ItemEncoder | None = None,
+        features: str | None = None,
+        pixels: bool = False,
+        negatives: int = 10,
+        curriculum: list[Stage] | None = None,
+        questions: Literal["listed", "fresh"] = "listed",
+        target: Target = "category",
+        gallery: int = 0,
+        version: Version = "nondisjoint",
+        split_seed: int = 0,
+    ) -> None:
+        super().__init__(
+            root, batch_size, workers, synthesize, limit, on_error, task, encoder, features, pixels, negatives,
+            curriculum, questions, target, gallery,
+        )  # fmt: skip
+        _check_version(version)
+        self.version: Version = version
+        self.split_seed = split_seed
+
+    def collection(self, root: Path) -> Collection:
+        """All of it."""
+        return read_mango(root, self.version, self.split_seed)
+
+
+class OutfitCSV(OutfitData):
+    """Outfits of your own in two tables; see :func:`zoo.domains.outfit.tables.read_csv`.
+
+    Args:
+        root: Folder of the data.
+        batch_size: Samples per process and step.
+        workers: Loader processes.
+        synthesize: Not possible here.
+        limit: Use only so many samples of each split.
+        on_error: ``stop`` at the first unusable picture, or ``skip`` the samples that need one, count and report them.
+        task: What is trained and evaluated.
+        encoder: How pictures and texts become features; the same as the model's. Null is ``ItemEncoder()``.
+        features: Features computed before, instead of the encoder: a file or folder, relative to the data.
+        pixels: Give the network pictures, for a picture network that is trained along.
+        negatives: Sampled negatives of a retrieval query.
+        curriculum: How alike negatives are to the right item, by epoch; always the fine category where null.
+        questions: Train compatibility on ``listed`` questions, or on ``fresh`` negatives in each epoch.
+        target: What a query is told of what is looked for, where it can be told: ``category`` or ``text``.
+        gallery: Items of each category's gallery in retrieval; 0 asks no such question.
+        version: How outfits without a column ``split`` are split.
+        split_seed: Of that split.
+    """
+
+    domain = "outfit"
+    dataset = "outfit_csv"
+    source = "your own files"
+    terms = "yours"
+    layout = """
+    items.csv      item, and any of image (relative to the table), text, category (fine), group (coarse)
+    outfits.csv    outfit, item, and maybe split (train, val, test): a row per item of an outfit
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        batch_size: int = 50,
+        workers: int = 0,
+        synthesize: bool = False,
+        limit: int | None = None,
+        on_error: Literal["stop", "skip"] = "stop",
+        task: Task = "compatibility",
+        encoder: ItemEncoder | None = None,
+        features: str | None = None,
+        pixels: bool = False,
+        negatives: int = 10,
+        curriculum: list[Stage] | None = None,
+        questions: Literal["listed", "fresh"] = "listed",
+        target: Target = "category",
+        gallery: int = 0,
+        version: Version = "nondisjoint",
+        split_seed: int = 0,
+    ) -> None:
+        super().__init__(
+            root, batch_size, workers, synthesize, limit, on_error, task, encoder, features, pixels, negatives,
+            curriculum, questions, target, gallery,
+        )  # fmt: skip
+        _check_version(version)
+        self.version: Version = version
+        self.split_seed = split_seed
+
+    def collection(self, root: Path) -> Collection:
+        """All of it."""
+        return read_csv(root, self.version, self.split_seed)
+
+
+class PolyvoreMetadata(OutfitData):
+    """The official validation part of Polyvore Outfits without pictures: 5,000 outfits, categories of most items.
+
+    See :func:`zoo.domains.outfit.maryland.read_metadata`. There is nothing to see but which categories stand together,
+    and the official negatives keep the categories: no model can do much better than chance here, and one that does has
+    found a leak.
+
+    Args:
+        root: Folder of the data.
+        batch_size: Samples per process and step.
+        workers: Loader processes.
+        synthesize: Not possible here.
+        limit: Use only so many samples of each split.
+        on_error: ``stop`` at the first unusable picture, or ``skip`` the samples that need one, count and report them.
+        task: What is trained and evaluated.
+        encoder: How pictures and texts become features; the same as the model's. Null is ``ItemEncoder()``.
+        features: Features computed before, instead of the encoder: a file or folder, relative to the data.
+        pixels: Give the network pictures, for a picture network that is trained along.
+        negatives: Sampled negatives of a retrieval query.
+        curriculum: How alike negatives are to the right item, by epoch; always the fine category where null.
+        questions: Train compatibility on ``listed`` questions, or on ``fresh`` negatives in each epoch.
+        target: What a query is told of what is looked for, where it can be told: ``category`` or ``text``.
+        gallery: Items of each category's gallery in retrieval; 0 asks no such question.
+        split_seed: Which outfits are held out.
+    """
+
+    domain = "outfit"
+    dataset = "polyvore_outfits_meta"
+    source = "https://github.com/mvasil/fashion-compatibility (the files of the layout; mirrored by rv-harsha)"
+    terms = "research and education only"
+    layout = """
+    valid.json                   outfits: set_id, items with item_id and index
+    compatibility_valid.txt      10,000 questions: label, then <set_id>_<index> of each item
+    train_category.json          item id: category id
+    categories.csv               id, fine category, coarse category
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        batch_size: int = 50,
+        workers: int = 0,
+        synthesize: bool = False,
+        limit: int | None = None,
+        on_error: Literal["stop", "skip"] = "stop",
+        task: Task = "compatibility",
+        encoder: ItemEncoder | None = None,
+        features: str | None = None,
+        pixels: bool = False,
+        negatives: int = 10,
+        curriculum: list[Stage] | None = None,
+        questions: Literal["listed", "fresh"] = "listed",
+        target: Target = "category",
+        gallery: int = 0,
+        split_seed: int = 0,
+    ) -> None:
+        super().__init__(
+            root, batch_size, workers, synthesize, limit, on_error, task, encoder, features, pixels, negatives,
+            curriculum, questions, target, gallery,
+        )  # fmt: skip
+        self.split_seed = split_seed
+
+    def collection(self, root: Path) -> Collection:
+        """All of it."""
+        return read_metadata(root, self.split_seed)

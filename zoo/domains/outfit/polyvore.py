@@ -1,0 +1,211 @@
+"""Polyvore Outfits (Vasileva et al., ECCV 2018): the official files, and the repacked json of the third-party code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from zoo.domains.outfit.catalogue import Blank, Catalogue, Collection, Item, Labelled, Outfit, check_outfit
+from zoo.domains.outfit.files import expect, read_json, read_lines
+from zoo.training import DataError, Split
+
+FILES: dict[Split, str] = {"train": "train", "val": "valid", "test": "test"}
+OFFICIAL, REPACKED = "polyvore_item_metadata.json", "item_metadata.json"
+
+
+def read_polyvore(root: Path, version: str) -> Collection:
+    """Reads one version of the data set in whichever form lies at ``root``.
+
+    Args:
+        root: Folder with ``polyvore_item_metadata.json`` (official) or ``item_metadata.json`` (repacked).
+        version: ``disjoint`` or ``nondisjoint``, a folder below.
+
+    Raises:
+        DataError: Neither form is there, or a file is malformed; names file and entry.
+    """
+    if (root / OFFICIAL).is_file():
+        return _official(root, version)
+    if (root / REPACKED).is_file():
+        return _repacked(root, version)
+    raise DataError(f"{root}: has neither {OFFICIAL} (official form) nor {REPACKED} (repacked form)")
+
+
+# -- official
+
+
+def _official(root: Path, version: str) -> Collection:
+    fine = category_names(root / "categories.csv") if (root / "categories.csv").is_file() else {}
+    metadata = expect(read_json(root / OFFICIAL), dict, "the file", str(root / OFFICIAL))
+    items = []
+    for name, entry in metadata.items():
+        place = f"{root / OFFICIAL}: item {name}"
+        expect(entry, dict, "the entry", place)
+        # the released files spell the key catgeory_id in places
+        number = str(entry.get("category_id") or entry.get("catgeory_id") or "")
+        group = str(entry.get("semantic_category") or "unknown")
+        image = root / "images" / f"{name}.jpg"
+        items.append(Item(name, _title(entry), fine.get(number, ("", ""))[0] or number or group, group, image, place))
+    catalogue = Catalogue(items)
+    collection = Collection(catalogue, {})
+    for split, word in FILES.items():
+        outfits, tokens = read_outfits(root / version / f"{word}.json", catalogue)
+        collection.outfits[split] = outfits
+        labels, blanks = root / version / f"compatibility_{word}.txt", root / version / f"fill_in_blank_{word}.json"
+        if labels.is_file():
+            collection.labelled[split] = read_compatibility(labels, tokens)
+        if blanks.is_file():
+            collection.blanks[split] = read_blanks(blanks, tokens)
+    return collection
+
+
+def category_names(file: Path) -> dict[str, tuple[str, str]]:
+    """Fine and coarse name of each category id; of several names of one id the first.
+
+    Raises:
+        DataError: A line has no three fields.
+    """
+    names: dict[str, tuple[str, str]] = {}
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        fields = [field.strip() for field in line.split(",")]
+        if line.strip() and len(fields) != 3:
+            raise DataError(f"{file}:{number}: expected 'id,fine category,coarse category', found {line!r}")
+        if line.strip():
+            names.setdefault(fields[0], (fields[1], fields[2] or "unknown"))
+    return names
+
+
+def _title(entry: dict[str, Any]) -> str:
+    return str(entry.get("title") or entry.get("url_name") or "").strip()
+
+
+def read_outfits(file: Path, catalogue: Catalogue) -> tuple[list[Outfit], dict[str, int]]:
+    """The outfits of ``[{set_id, items: [{item_id, index}]}]``, and the item behind every ``<set_id>_<index>``.
+
+    Raises:
+        DataError: An entry is malformed, or an item is not in the catalogue; names it.
+    """
+    outfits, tokens = [], {}
+    for number, entry in enumerate(expect(read_json(file), list, "the file", str(file))):
+        place = f"{file}: entry {number}"
+        name = str(expect(entry, dict, "the entry", place).get("set_id", ""))
+        numbers = []
+        for part in expect(entry.get("items"), list, "items", place):
+            if not isinstance(part, dict) or "item_id" not in part or "index" not in part:
+                raise DataError(f"{place}: an item has no item_id or no index")
+            (found,) = catalogue.numbers([str(part["item_id"])], f"{place} (set {name})")
+            tokens[f"{name}_{part['index']}"] = found
+            numbers.append(found)
+        outfits.append(Outfit(name, check_outfit(numbers, place)))
+    return outfits, tokens
+
+
+def read_compatibility(file: Path, tokens: dict[str, int]) -> list[Labelled]:
+    """Lines ``label set_index set_index ...``.
+
+    Raises:
+        DataError: A label is not 0 or 1, a line has no item, or an item is in no outfit; names the line.
+    """
+    found = []
+    for place, words in read_lines(file):
+        if words[0] not in ("0", "1"):
+            raise DataError(f"{place}: label {words[0]!r} is out of range, expected 0 or 1")
+        numbers = _resolve(words[1:], tokens, place)
+        found.append(Labelled(f"{file.name}:{place.rpartition(':')[2]}", check_outfit(numbers, place), int(words[0])))
+    if not found:
+        raise DataError(f"{file}: the file holds no question")
+    return found
+
+
+def read_blanks(file: Path, tokens: dict[str, int]) -> list[Blank]:
+    """Questions ``{question: [tokens], blank_position, answers: [tokens]}``; right is the answer of the same set.
+
+    Raises:
+        DataError: An entry is malformed, an item is in no outfit, or not exactly one answer is of the question's set.
+    """
+    found = []
+    for number, entry in enumerate(expect(read_json(file), list, "the file", str(file))):
+        place = f"{file}: question {number}"
+        expect(entry, dict, "the entry", place)
+        question = [str(word) for word in expect(entry.get("question"), list, "question", place)]
+        answers = [str(word) for word in expect(entry.get("answers"), list, "answers", place)]
+        sets = {word.rpartition("_")[0] for word in question}
+        right = [index for index, word in enumerate(answers) if word.rpartition("_")[0] in sets]
+        if len(right) != 1 or len(sets) != 1:
+            raise DataError(f"{place}: {len(right)} of {len(answers)} answers are of the question's set, expected one")
+        items = check_outfit(_resolve(question, tokens, place), place)
+        found.append(Blank(f"{file.name}:{number}", items, tuple(_resolve(answers, tokens, place)), right[0]))
+    return found
+
+
+def _resolve(words: list[str], tokens: dict[str, int], place: str) -> list[int]:
+    for word in words:
+        if word not in tokens:
+            raise DataError(f"{place}: {word} is in no outfit of this split")
+    return [tokens[word] for word in words]
+
+
+# -- repacked
+
+
+def _repacked(root: Path, version: str) -> Collection:
+    file = root / REPACKED
+    items = []
+    for number, entry in enumerate(expect(read_json(file), list, "the file", str(file))):
+        place = f"{file}: entry {number}"
+        if "item_id" not in expect(entry, dict, "the entry", place):
+            raise DataError(f"{place}: has no item_id")
+        name, group = str(entry["item_id"]), str(entry.get("semantic_category") or "unknown")
+        category = str(entry.get("category_id") or group)
+        items.append(Item(name, _title(entry), category, group, root / "images" / f"{name}.jpg", place))
+    catalogue = Catalogue(items)
+    collection = Collection(catalogue, {})
+    folder = root / version
+    for split, word in FILES.items():
+        collection.outfits[split] = _sets(folder / f"{word}.json", catalogue)
+        labels, blanks = folder / "compatibility" / f"{word}.json", folder / "fill_in_the_blank" / f"{word}.json"
+        if labels.is_file():
+            collection.labelled[split] = _labels(labels, catalogue)
+        if blanks.is_file():
+            collection.blanks[split] = _questions(blanks, catalogue)
+    return collection
+
+
+def _entries(file: Path, *lists: str) -> list[tuple[str, dict[str, Any]]]:
+    """Place and entry of a list of dicts that have the given lists."""
+    entries = []
+    for number, entry in enumerate(expect(read_json(file), list, "the file", str(file))):
+        place = f"{file}: entry {number}"
+        expect(entry, dict, "the entry", place)
+        for name in lists:
+            expect(entry.get(name), list, name, place)
+        entries.append((place, entry))
+    return entries
+
+
+def _sets(file: Path, catalogue: Catalogue) -> list[Outfit]:
+    return [
+        Outfit(str(number), check_outfit(catalogue.numbers([str(i) for i in entry["item_ids"]], place), place))
+        for number, (place, entry) in enumerate(_entries(file, "item_ids"))
+    ]
+
+
+def _labels(file: Path, catalogue: Catalogue) -> list[Labelled]:
+    found = []
+    for number, (place, entry) in enumerate(_entries(file, "question")):
+        if entry.get("label") not in (0, 1):
+            raise DataError(f"{place}: label {entry.get('label')!r} is out of range, expected 0 or 1")
+        items = check_outfit(catalogue.numbers([str(i) for i in entry["question"]], place), place)
+        found.append(Labelled(f"{file.name}:{number}", items, int(entry["label"])))
+    return found
+
+
+def _questions(file: Path, catalogue: Catalogue) -> list[Blank]:
+    found = []
+    for number, (place, entry) in enumerate(_entries(file, "question", "answers")):
+        right = expect(entry.get("label"), int, "label", place)
+        if not 0 <= right < len(entry["answers"]):
+            raise DataError(f"{place}: label {right} is out of range, there are {len(entry['answers'])} answers")
+        items = check_outfit(catalogue.numbers([str(i) for i in entry["question"]], place), place)
+        answers = catalogue.numbers([str(i) for i in entry["answers"]], place)
+        found.append(Blank(f"{file.name}:{number}", items, answers, right))
+    return found
