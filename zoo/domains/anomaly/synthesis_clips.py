@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,8 @@ def synthesize_ped2(root: Path, seed: int = 0, width: int = 64, normal: int = 16
     """
     world, rng = make_world(width, 1), np.random.default_rng(seed)
     scene, event = 2.0 * world.scenes[0], world.events[0]
-    features, labels = {}, {}
+    features: dict[str, Any] = {}
+    labels: dict[str, Any] = {}
     for index in range(normal + anomalous):
         name = f"train{index + 1:02d}" if index < normal else f"test{index - normal + 1:02d}"
         frames = int(rng.choice([120, 150, 180]))
