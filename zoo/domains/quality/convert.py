@@ -140,9 +140,7 @@ def swin(tensors: Mapping[str, Tensor], notes: list[str], branch: str) -> dict[s
 def _floats(state: dict[str, Tensor], notes: list[str]) -> dict[str, Tensor]:
     for name, tensor in state.items():
         if not tensor.is_floating_point():
-            raise InputError(
-                f"{name}: expected numbers with a fraction, found {str(tensor.dtype).removeprefix('torch.')}"
-            )
+            raise InputError(f"{name}: expected floating-point numbers, found {tensor.dtype}")
         if not torch.isfinite(tensor).all():
             raise InputError(f"{name}: holds values that are not finite")
     other = [name for name, tensor in state.items() if tensor.dtype != torch.float32]

@@ -97,8 +97,9 @@ class DualBranch(nn.Module):
                 got = "None" if aux is None else f"shape {tuple(aux.shape)}"
                 raise ValueError(f"aux: expected shape (B, {LIQE_LOGITS}), the raw LIQE logits, got {got}")
             parts.append(aux.to(parts[0].dtype))
-        if len({len(part) for part in parts}) > 1:
-            raise ValueError(f"image, face and aux differ in batch size: {', '.join(str(len(part)) for part in parts)}")
+        if any(part.shape[0] != parts[0].shape[0] for part in parts):
+            sizes = ", ".join(str(part.shape[0]) for part in parts)
+            raise ValueError(f"image, face and aux differ in batch size: {sizes}")
         hidden = self.head[0](torch.cat(parts, dim=1))
         return QualityOutput(self.head[1:](hidden).squeeze(-1), full, face_features, hidden)
 
