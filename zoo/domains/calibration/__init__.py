@@ -18,10 +18,10 @@ from zoo.domains.calibration.convert import convert
 from zoo.domains.calibration.data_cifar import CIFAR10, CIFAR100
 from zoo.domains.calibration.data_digits import Digits
 from zoo.domains.calibration.data_jpeg import CIFAR10JPEG
-from zoo.domains.calibration.evaluation import Prediction
 from zoo.domains.calibration.loss import MNDCG, MRL, Objective, Outputs, mndcg, mrl
 from zoo.domains.calibration.module import RankMixup
 from zoo.domains.calibration.network import ClassifierOutput, ResNet, TimmClassifier, build
+from zoo.domains.calibration.prediction import Prediction
 
 __all__ = [
     "CIFAR10",

@@ -50,6 +50,9 @@ class RankMixup(CalibratedClassifier):
         stretch: Whether both sides are resized to that length.
         mean: Of the channels, pixels in [0, 1].
         std: Of the channels.
+        bins: Of the calibration errors.
+        refit: ``zoo eval`` fits the temperature anew, on half of the validation images of the data at hand: for a
+            converted file, which has none, and for other data.
         monitor: Metric that picks ``best.ckpt``; the paper takes the accuracy.
         mode: Whether more or less of it is better.
         groups: Parameter groups of the optimizer.
@@ -76,13 +79,14 @@ class RankMixup(CalibratedClassifier):
         stretch: bool = False,
         mean: Channels | None = None,
         std: Channels | None = None,
+        bins: int = 15,
+        refit: bool = False,
         monitor: str = "val/acc",
         mode: Literal["min", "max"] = "max",
         groups: list[ParameterGroup] | None = None,
     ) -> None:
-        super().__init__(
-            classes, temperature_by, given(size, resize, stretch, mean, std), monitor, mode, groups
-        )  # fmt: skip
+        inputs = given(size, resize, stretch, mean, std)
+        super().__init__(classes, temperature_by, inputs, bins, refit, monitor, mode, groups)
         check_choice("model.mix", mix, get_args(Mix))
         self.network = build(network, classes, layout, width, dropout, pretrained)
         self.objective = MNDCG() if objective is None else objective
