@@ -186,7 +186,7 @@ def contact_sheet(
         axis.axis("off")
     for axis, picture, title in zip(axes.flat, pictures, titles, strict=False):
         axis.imshow(_thumbnail(picture, side).permute(1, 2, 0).numpy())
-        axis.set_title(title, fontsize=7, y=-0.02, va="top")
+        axis.set_title(title, fontsize=7, y=-0.02, va="top", pad=0)  # the default pad lifts it into the image
     if heading:
         figure.suptitle(heading, fontsize=10)
     return figure
