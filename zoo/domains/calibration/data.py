@@ -1,4 +1,4 @@
-"""Images with a class: items, batches, out-of-distribution sets behind the test split.
+"""What the data sets of this domain share: views, order, out-of-distribution sets behind the test split.
 
 A batch is a dict with ``image (B, 3, size, size)`` float32, normalised, ``label (B,)`` int64 and ``id`` (a list of B
 names). Items of the k-th out-of-distribution set (``data.ood``, from 0) have the label ``-1 - k``. The plain values
@@ -7,162 +7,19 @@ names). Items of the k-th out-of-distribution set (``data.ood``, from 0) have th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
-import torch
 
-from zoo.domains.calibration.data_views import Statistics, View, normalised
+from zoo.domains.calibration.data_items import Files, Joined, Pictures, collate, image_paths
+from zoo.domains.calibration.data_views import Statistics, View
+from zoo.domains.calibration.names import nearest
 from zoo.errors import InputError, ZooError
 from zoo.training import DataError, EpochOrder, Items, Split, ZooData
-from zoo.training.images import read_image
 
-
-class Source(Protocol):
-    """Pixels by index."""
-
-    def __len__(self) -> int:
-        """How many images there are."""
-
-    def pixels(self, index: int) -> np.ndarray:
-        """``(3, H, W)`` uint8.
-
-        Raises:
-            DataError: The image cannot be read; names it.
-        """
-
-
-class Arrays:
-    """Images in memory.
-
-    Args:
-        images: ``(N, 3, H, W)`` uint8.
-        wrong: What is wrong with images that could not be decoded, by index.
-    """
-
-    def __init__(self, images: np.ndarray, wrong: dict[int, str] | None = None) -> None:
-        self.images, self.wrong = images, wrong or {}
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def pixels(self, index: int) -> np.ndarray:
-        """``(3, H, W)`` uint8."""
-        if index in self.wrong:
-            raise DataError(self.wrong[index])
-        found: np.ndarray = self.images[index]
-        return found
-
-
-class Files:
-    """Images in files, decoded when asked for.
-
-    Args:
-        files: One per image.
-        places: Where each is named, for errors (``table.csv:7``); empty where nothing names it.
-    """
-
-    def __init__(self, files: Sequence[Path], places: Sequence[str] = ()) -> None:
-        self.files, self.places = list(files), list(places)
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def pixels(self, index: int) -> np.ndarray:
-        """``(3, H, W)`` uint8, RGB."""
-        file = self.files[index]
-        where = f"{self.places[index]}: {file}" if self.places else str(file)
-        found: np.ndarray = read_image(file, where).numpy()
-        return found
-
-
-class Pictures:
-    """Items: some images of a source with their labels, in one view.
-
-    Args:
-        source: The pixels.
-        labels: ``(N,)`` integers.
-        names: N ids.
-        view: What happens to the pixels.
-        statistics: What they are normalised with.
-    """
-
-    def __init__(
-        self, source: Source, labels: np.ndarray, names: Sequence[str], view: View, statistics: Statistics
-    ) -> None:
-        self.source, self.labels, self.names = source, np.asarray(labels, dtype=np.int64), list(names)
-        self.view, self.statistics = view, statistics
-        self.chosen = np.arange(len(self.labels))
-
-    def only(self, chosen: np.ndarray) -> Pictures:
-        """The items at these positions, in this order."""
-        names = [self.names[int(index)] for index in chosen]
-        part = Pictures(self.source, self.labels[chosen], names, self.view, self.statistics)
-        part.chosen = self.chosen[chosen]
-        return part
-
-    def seen(self, view: View, statistics: Statistics) -> Pictures:
-        """The same items in another view."""
-        part = Pictures(self.source, self.labels, self.names, view, statistics)
-        part.chosen = self.chosen
-        return part
-
-    def marked(self, label: int, prefix: str) -> Pictures:
-        """The same items with one label for all, and a prefix before their ids."""
-        names = [f"{prefix}{name}" for name in self.names]
-        part = Pictures(self.source, np.full(len(self), label), names, self.view, self.statistics)
-        part.chosen = self.chosen
-        return part
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def item(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
-        """``id``, ``label``, ``pixels (3, size, size)`` uint8, and the statistics that :func:`collate` takes."""
-        pixels = self.view(self.source.pixels(int(self.chosen[index])), rng)
-        return {
-            "id": self.names[index],
-            "label": int(self.labels[index]),
-            "pixels": pixels,
-            "statistics": self.statistics,
-        }
-
-
-class Joined:
-    """Items of several sets, one after the other."""
-
-    def __init__(self, parts: Sequence[Pictures]) -> None:
-        self.parts = list(parts)
-        self.labels = np.concatenate([part.labels for part in parts])
-        self._starts = np.cumsum([0, *(len(part) for part in parts)])
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def item(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
-        """An item of the part that holds it."""
-        part = int(np.searchsorted(self._starts, index, side="right")) - 1
-        return self.parts[part].item(index - int(self._starts[part]), rng)
-
-
-def collate(batch: list[dict[str, Any]]) -> dict[str, Any]:
-    """Joins items to a batch; pixels become numbers here, the whole batch at once.
-
-    Returns:
-        ``image (B, 3, H, W)`` float32, ``label (B,)`` int64, ``id``.
-    """
-    statistics = [item["statistics"] for item in batch]
-    if all(found == statistics[0] for found in statistics):
-        image = normalised(np.stack([item["pixels"] for item in batch]), statistics[0])
-    else:  # an out-of-distribution set begins in this batch
-        image = torch.cat([normalised(item["pixels"][None].copy(), item["statistics"]) for item in batch])
-    return {
-        "image": image,
-        "label": torch.tensor([item["label"] for item in batch]),
-        "id": [item["id"] for item in batch],
-    }
+SETS: dict[str, type[ImageData]] = {}
+"""The data sets of this domain by name: what ``ood`` may name."""
 
 
 class ImageData(ZooData):
@@ -191,6 +48,12 @@ class ImageData(ZooData):
     """
 
     domain = "calibration"
+
+    def __init_subclass__(cls) -> None:
+        """Makes the data set known by its name; of several classes of one name the first."""
+        super().__init_subclass__()
+        if "dataset" in vars(cls):
+            SETS.setdefault(cls.dataset, cls)
 
     def __init__(
         self,
@@ -239,10 +102,53 @@ class ImageData(ZooData):
         return Joined([found, *(self.outside(name, root, number) for number, name in enumerate(self.ood))])
 
     def outside(self, name: str, root: Path, number: int) -> Pictures:
-        """The test images of an out-of-distribution set, resized to what the network sees."""
-        from zoo.domains.calibration.data_ood import outside
+        """The images of an out-of-distribution set as the network sees its test images.
 
-        return outside(self, name, root, number)
+        They are resized to its input, cropped from the centre, and normalised like its test images.
+
+        Args:
+            name: A data set (its test images), looked for beside ``root`` and in the usual places; or a folder, all
+                images below it.
+            root: Folder of this data set.
+            number: Which set it is, from 0; its images have the label ``-1 - number``.
+
+        Raises:
+            InputError: There is no such data set or folder; names the nearest.
+        """
+        view = View(self.size, self.resize or self.size, self.stretch)
+        if name in SETS:
+            other = SETS[name]()
+            found = other.pictures(self._beside(other, root), "test")
+            found = found.seen(view, self.outside_statistics(other))
+        elif Path(name).is_dir():
+            files = image_paths(Path(name))
+            if not files:
+                raise DataError(f"{name}: the out-of-distribution folder holds no image")
+            names = [file.relative_to(name).as_posix() for file in files]
+            found = Pictures(Files(files), np.zeros(len(files)), names, view, self.statistics_of("test"))
+        else:
+            raise InputError(
+                f"data.ood: there is no data set and no folder {name!r}{nearest(name, list(SETS))}; "
+                f"data sets: {', '.join(SETS)}"
+            )
+        return found.marked(-1 - number, f"{Path(name).name}:")
+
+    def _beside(self, other: ImageData, root: Path) -> Path:
+        """Where another data set lies: made up if this one is, else beside this one, else in the usual places."""
+        other.seed, other.on_error = self.seed, self.on_error
+        other.use_synthesized = self.use_synthesized and self.root is None
+        place = root.parent / other.dataset
+        if not other.use_synthesized and place.is_dir() and place != root:
+            return place
+        return other.folder()
+
+    def statistics_of(self, split: Split) -> Statistics:
+        """What the images of a split are normalised with."""
+        return self.statistics
+
+    def outside_statistics(self, other: ImageData) -> Statistics:
+        """What the images of an out-of-distribution set are normalised with: as this set's test images."""
+        return self.statistics_of("test")
 
     def order(self, items: Items, subset: np.ndarray, rank: int, world_size: int) -> EpochOrder:
         """A new order every epoch."""
@@ -266,6 +172,3 @@ class ImageData(ZooData):
     def synthetic_arguments(self) -> dict[str, Any]:
         """The seed; everything else is fixed."""
         return {"seed": self.seed}
-
-
-__all__ = ["Arrays", "Files", "ImageData", "Joined", "Pictures", "Source", "collate"]

@@ -7,8 +7,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from zoo.domains.calibration.data import Arrays, ImageData, Pictures
+from zoo.domains.calibration.data import ImageData
 from zoo.domains.calibration.data_cifar_files import CIFAR10_NAMES, CIFAR100_NAMES, read_cifar
+from zoo.domains.calibration.data_items import Arrays, Pictures
 from zoo.domains.calibration.data_splits import check_share, shuffled_split
 from zoo.domains.calibration.data_synthesis import synthesize_cifar
 from zoo.domains.calibration.data_views import CIFAR, IMAGENET, Statistics, View
@@ -70,6 +71,13 @@ class CIFARData(ImageData):
         """What the images of a split are normalised with; the released CIFAR-100 test loader takes ImageNet's."""
         official = self.normalization == "official" and self.classes == 100 and split == "test"
         return IMAGENET if official else CIFAR
+
+    def outside_statistics(self, other: ImageData) -> Statistics:
+        """Of CIFAR's sets as released, each its own loader's; else as this set's test images."""
+        if self.normalization == "official" and isinstance(other, CIFARData):
+            other.normalization = "official"
+            return other.statistics_of("test")
+        return super().outside_statistics(other)
 
     def pictures(self, root: Path, split: Split) -> Pictures:
         """The images of a split."""

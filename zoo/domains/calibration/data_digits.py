@@ -7,8 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from zoo.domains.calibration.data import Arrays, ImageData, Pictures
+from zoo.domains.calibration.data import ImageData
 from zoo.domains.calibration.data_folder_files import read_folder
+from zoo.domains.calibration.data_items import Arrays, Pictures
 from zoo.domains.calibration.data_splits import split_by_class
 from zoo.domains.calibration.data_views import Statistics, View
 from zoo.training import Split

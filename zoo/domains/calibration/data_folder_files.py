@@ -9,19 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zoo.domains.calibration.data import Files
+from zoo.domains.calibration.data_items import Files, image_paths
 from zoo.domains.calibration.names import nearest
 from zoo.training import DataError
 from zoo.training.images import IMAGE_SUFFIXES
-
-
-def image_paths(folder: Path) -> list[Path]:
-    """The images below a folder, in the order of their paths."""
-    return sorted(
-        file
-        for file in folder.rglob("*")
-        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()
-    )
 
 
 def class_folders(folder: Path) -> list[str]:

@@ -8,8 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from zoo.domains.calibration.data import Arrays, ImageData, Pictures
+from zoo.domains.calibration.data import ImageData
 from zoo.domains.calibration.data_cifar_files import CIFAR10_NAMES
+from zoo.domains.calibration.data_items import Arrays, Pictures
 from zoo.domains.calibration.data_splits import balanced_parts
 from zoo.domains.calibration.data_synthesis import synthesize_jpeg
 from zoo.domains.calibration.data_views import CIFAR, View

@@ -56,23 +56,31 @@ def long_tail_counts(largest: int, classes: int, imbalance: float) -> list[int]:
     return [int(largest * imbalance ** (label / (classes - 1))) for label in range(classes)]
 
 
-def long_tail(labels: np.ndarray, classes: int, imbalance: float, seed: int = 0) -> np.ndarray:
+def long_tail(
+    labels: np.ndarray, classes: int, imbalance: float, held: int = 0, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Positions of a long-tailed part of a balanced set, class by class.
 
     Args:
         labels: ``(N,)`` of the balanced set.
         classes: Number of classes.
         imbalance: Smallest over largest class.
-        seed: Of numpy's legacy generator, which shuffles each class in turn.
+        held: Images of each class that are held out for validation: the last of its shuffled images, which the tail
+            mostly leaves; where it does not, the class trains on fewer.
+        seed: Of numpy's legacy generator, which shuffles each class in turn; a class trains on its first images.
+
+    Returns:
+        Training positions and validation positions.
     """
     random = np.random.RandomState(seed)
     counts = long_tail_counts(len(labels) // classes, classes, imbalance)
-    chosen = []
+    train, val = [], []
     for label, count in enumerate(counts):
         order = np.flatnonzero(labels == label)
         random.shuffle(order)
-        chosen.append(order[:count])
-    return np.concatenate(chosen)
+        train.append(order[: max(0, min(count, len(order) - held))])
+        val.append(order[max(0, len(order) - held) :])
+    return np.concatenate(train), np.concatenate(val)
 
 
 def balanced_parts(labels: np.ndarray, sizes: tuple[int, ...], seed: int) -> list[np.ndarray]:

@@ -1,0 +1,159 @@
+"""CUB-200-2011, birds, in its official folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from zoo.domains.calibration.data import ImageData
+from zoo.domains.calibration.data_items import Files, Pictures
+from zoo.domains.calibration.data_longtail import Validation
+from zoo.domains.calibration.data_splits import check_share, split_by_class
+from zoo.domains.calibration.data_synthesis_files import synthesize_cub
+from zoo.domains.calibration.data_views import IMAGENET, View
+from zoo.domains.calibration.names import check_choice
+from zoo.training import DataError, Split
+
+RESIZE, SIZE = 256, 224
+TABLES = ("images.txt", "image_class_labels.txt", "train_test_split.txt")
+
+
+class CUB200(ImageData):
+    """CUB-200-2011: 5,994 training and 5,794 test images of 200 kinds of birds.
+
+    Images are resized to 256 x 256, without keeping their shape, and cropped to 224: at random for training, in the
+    centre else. The released code validates on the test images (``val: test``); here a tenth of each class's training
+    images is held out.
+
+    Args:
+        root: Folder with ``images.txt``, ``image_class_labels.txt``, ``train_test_split.txt`` and ``images``.
+        batch_size: Images per process and step.
+        workers: Loader processes, which decode the files.
+        synthesize: Use tiny made-up data in the same format.
+        limit: Use only so many images of each split.
+        on_error: ``stop`` at the first unusable image, or ``skip`` and report.
+        val: ``held_out``, or ``test`` as released.
+        val_fraction: Share of each class held out for validation, in (0, 1).
+        flip: Mirror every second training image.
+        ood: Out-of-distribution sets behind the test split: names of data sets or folders of images.
+        split_seed: Which images are held out.
+        drop_last: Whether an incomplete last training batch is left out.
+    """
+
+    dataset = "cub200"
+    source = "https://www.vision.caltech.edu/datasets/cub_200_2011/ (CUB_200_2011.tgz)"
+    terms = "non-commercial research and education, images from Flickr; Wah et al., Caltech CNS-TR-2011-001"
+    layout = """
+    images.txt                  image id, path below images/
+    image_class_labels.txt      image id, class id from 1
+    train_test_split.txt        image id, 1 for training
+    classes.txt                 class id, name; optional
+    images/<class>/<file>.jpg
+    """
+    sample = "images/*/*.jpg"
+
+    def __init__(
+        self,
+        root: str | None = None,
+        batch_size: int = 32,
+        workers: int = 0,
+        synthesize: bool = False,
+        limit: int | None = None,
+        on_error: Literal["stop", "skip"] = "stop",
+        val: Validation = "held_out",
+        val_fraction: float = 0.1,
+        flip: bool = True,
+        ood: list[str] | None = None,
+        split_seed: int = 1,
+        drop_last: bool = False,
+    ) -> None:
+        check_choice("data.val", val, get_args(Validation))
+        check_share("val_fraction", val_fraction)
+        super().__init__(
+            root, batch_size, workers, synthesize, limit, on_error,
+            View(SIZE, RESIZE, stretch=True, flip=flip, crop=True), View(SIZE, RESIZE, stretch=True), IMAGENET, ood,
+            split_seed, drop_last,
+        )  # fmt: skip
+        self.val, self.val_fraction = val, val_fraction
+
+    def pictures(self, root: Path, split: Split) -> Pictures:
+        """The images of a split."""
+        root = root / "CUB_200_2011" if (root / "CUB_200_2011").is_dir() else root
+        paths, labels, train, self.class_names = read_cub(root)
+        places = [f"{root / TABLES[0]}:{number}" for number in range(1, len(paths) + 1)]
+        source = Files([root / "images" / path for path in paths], places)
+        whole = Pictures(source, labels, paths, self.view(split), self.statistics)
+        if split == "test" or (split == "val" and self.val == "test"):
+            return whole.only(np.flatnonzero(~train))
+        training = np.flatnonzero(train)
+        if self.val == "test":
+            return whole.only(training)
+        kept, held = split_by_class(labels[training], self.val_fraction, self.split_seed)
+        return whole.only(training[kept if split == "train" else held])
+
+    def make(self, root: Path) -> None:
+        """Writes tiny data in the official format."""
+        synthesize_cub(root, self.seed)
+
+
+def read_cub(root: Path) -> tuple[list[str], np.ndarray, np.ndarray, list[str]]:
+    """Reads the tables.
+
+    Returns:
+        Paths below ``images``, ``(N,)`` labels from 0, ``(N,)`` bool True for training, and the class names.
+
+    Raises:
+        DataError: A table is missing, a line malformed, an image without a row in one of them, or a file is missing.
+    """
+    paths, classes, parts = (_table(root / name) for name in TABLES)
+    for name, table in zip(TABLES[1:], (classes, parts), strict=True):
+        missing = next((image for image in paths if image not in table), None)
+        if missing is not None:
+            raise DataError(f"{root / name}: has no line for image {missing}, which {TABLES[0]} names")
+    labels = [_number(root / TABLES[1], image, classes[image], range(1, 100_000)) - 1 for image in paths]
+    train = [_number(root / TABLES[2], image, parts[image], range(2)) for image in paths]
+    names = _class_names(root, paths, labels)
+    for line, path in enumerate(paths.values(), start=1):
+        if not (root / "images" / path).is_file():
+            raise DataError(f"{root / TABLES[0]}:{line}: there is no image {root / 'images' / path}")
+    return list(paths.values()), np.array(labels, dtype=np.int64), np.array(train, dtype=bool), names
+
+
+def _table(file: Path) -> dict[str, str]:
+    if not file.is_file():
+        raise DataError(f"{file}: there is no such table; the root must hold {', '.join(TABLES)} and images")
+    rows: dict[str, str] = {}
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        key, _, value = line.strip().partition(" ")
+        if not value:
+            raise DataError(f"{file}:{number}: expected two columns separated by a space, got {line[:60]!r}")
+        if key in rows:
+            raise DataError(f"{file}:{number}: image {key} comes twice")
+        rows[key] = value.strip()
+    if not rows:
+        raise DataError(f"{file}: is empty")
+    return rows
+
+
+def _number(file: Path, image: str, value: str, allowed: range) -> int:
+    if not value.isdigit() or int(value) not in allowed:
+        raise DataError(f"{file}: image {image} has {value!r}, expected a whole number from {allowed.start}")
+    return int(value)
+
+
+def _class_names(root: Path, paths: dict[str, str], labels: Sequence[int]) -> list[str]:
+    """From ``classes.txt``, else the folders of the images."""
+    if (root / "classes.txt").is_file():
+        found = _table(root / "classes.txt")
+        names = list(found.values())
+    else:
+        folders = {label: path.split("/")[0] for path, label in zip(paths.values(), labels, strict=True)}
+        names = [folders.get(label, str(label + 1)) for label in range(max(labels) + 1)]
+    if max(labels) >= len(names):
+        raise DataError(
+            f"{root / TABLES[1]}: there is a class {max(labels) + 1}, but classes.txt names {len(names)} classes"
+        )
+    return names
