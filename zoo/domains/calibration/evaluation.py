@@ -128,7 +128,7 @@ class CalibratedClassifier(Classifier):
 
     def _groups(self) -> dict[str, list[int]]:
         """Groups of classes whose accuracy is reported apart, where the data has some."""
-        return dict(getattr(self.trainer.datamodule, "groups", {}))  # type: ignore[attr-defined]
+        return dict(getattr(self.trainer.datamodule, "class_groups", {}))  # type: ignore[attr-defined]
 
     def _outside(self) -> list[str]:
         """Names of the out-of-distribution sets behind the test split."""
