@@ -129,7 +129,8 @@ class OutfitData(ZooData):
             labelled = listed or make_labelled(outfits, replacements, known, QUESTION_SEED)
         if self.task != "compatibility":
             blanks = collection.blanks.get(split) or make_blanks(outfits, replacements, known, QUESTION_SEED)
-        asked, entries = np.full(len(blanks), -1, dtype=np.int64), []
+        asked = np.full(len(blanks), -1, dtype=np.int64)
+        entries: list[tuple[int, int]] = []
         if self.gallery and blanks:
             training = [number for outfit in collection.outfits["train"] for number in outfit.items]
             asked, entries = make_galleries(blanks, collection.catalogue, own, training, self.gallery, QUESTION_SEED)

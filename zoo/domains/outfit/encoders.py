@@ -204,7 +204,8 @@ class ItemEncoder:
             import timm
 
             with torch.device("meta"):
-                image = int(timm.create_model(self.image, pretrained=False, num_classes=0).num_features)
+                network: Any = timm.create_model(self.image, pretrained=False, num_classes=0)
+                image = int(network.num_features)
         if self.text == "words":
             text = self.words
         elif self.text is not None and self.text.startswith("sentence:"):

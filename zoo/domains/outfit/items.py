@@ -34,12 +34,12 @@ class Retrieved(NamedTuple):
     """Items of a gallery, nearest first.
 
     Attributes:
-        index: ``(k,)`` places in the gallery.
+        places: ``(k,)`` places in the gallery.
         distance: ``(k,)`` Euclidean distances to the query.
         ids: Their names in the gallery.
     """
 
-    index: Tensor
+    places: Tensor
     distance: Tensor
     ids: list[str]
 
@@ -176,9 +176,9 @@ def item_features(items: Sequence[Any], encoder: ItemEncoder, network: OutfitNet
     shown = [number for number, seen in enumerate(pictures) if seen is not None]
     if shown and network.image_features:
         image[shown] = encoder.image_features([seen for seen in pictures if seen is not None])
-    text = encoder.text_features(texts) if network.text_features else np.zeros((len(read), 0), dtype=np.float32)
+    words = encoder.text_features(texts) if network.text_features else np.zeros((len(read), 0), dtype=np.float32)
     device = next(network.parameters()).device
-    return torch.from_numpy(np.concatenate([image, text], 1)).to(device)
+    return torch.from_numpy(np.concatenate([image, words], 1)).to(device)
 
 
 def given_features(given: Tensor | np.ndarray, network: OutfitNetwork, where: str) -> Tensor:

@@ -95,16 +95,16 @@ def read_metadata(root: Path, seed: int) -> Collection:
     where = {outfit.items: number for number, outfit in enumerate(outfits)}
     half = len(questions) // 2
     pairs = [(where.get(one.items), one, zero) for one, zero in zip(questions[:half], questions[half:], strict=True)]
-    for number, one, zero in pairs:
-        if number is None or one.label != 1 or zero.label != 0 or len(one.items) != len(zero.items):
+    for place, one, zero in pairs:
+        if place is None or one.label != 1 or zero.label != 0 or len(one.items) != len(zero.items):
             raise DataError(f"{root}: {one.id} and {zero.id} are no outfit and its negative")
     order = np.random.default_rng([seed, 0x0F17]).permutation(len(outfits))
     first, second = round(SHARES["train"] * len(order)), round((SHARES["train"] + SHARES["val"]) * len(order))
     collection = Collection(catalogue, {})
     slices: dict[Split, np.ndarray] = {"train": order[:first], "val": order[first:second], "test": order[second:]}
     by_outfit: dict[int, list[Labelled]] = {}
-    for number, one, zero in pairs:
-        by_outfit.setdefault(int(number or 0), []).extend([one, zero])
+    for place, one, zero in pairs:
+        by_outfit.setdefault(int(place or 0), []).extend([one, zero])
     for split, chosen in slices.items():
         collection.outfits[split] = [outfits[index] for index in chosen]
         collection.labelled[split] = [question for index in chosen for question in by_outfit.get(int(index), ())]

@@ -45,7 +45,7 @@ class OfficialOutfit(OutfitNetwork):
         super().__init__(image_features, text_features, max_items)
         if 2 * half % heads:
             raise InputError(f"{heads} heads do not divide the width {2 * half}")
-        self.half, self.embedding = half, embedding
+        self.side, self.embedding = half, embedding
         self.task_emb, self.predict_emb, self.embed_emb = (nn.Parameter(torch.randn(half) * 0.02) for _ in range(3))
         self.pad_emb = nn.Parameter(torch.randn(2 * half) * 0.02)
         layer = nn.TransformerEncoderLayer(2 * half, heads, ffn, dropout, mish, batch_first=True, norm_first=True)
@@ -81,8 +81,8 @@ class OfficialOutfit(OutfitNetwork):
 
     def sequence(self, features: Tensor, mask: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
         """Token and items, ``(B, 1 + L, 2 * half)``, every half of length 1; and the mask of real positions."""
-        items = torch.where(mask.unsqueeze(-1), self._units(features), unit_halves(self.pad_emb, self.half))
-        start = unit_halves(torch.cat([self.task_emb, token]), self.half).expand(len(items), 1, -1)
+        items = torch.where(mask.unsqueeze(-1), self._units(features), unit_halves(self.pad_emb, self.side))
+        start = unit_halves(torch.cat([self.task_emb, token]), self.side).expand(len(items), 1, -1)
         return torch.cat([start, items], 1), torch.cat([mask.new_ones(len(mask), 1), mask], 1)
 
     def read(self, features: Tensor, mask: Tensor, token: Tensor) -> Tensor:
@@ -96,5 +96,5 @@ class OfficialOutfit(OutfitNetwork):
         for name, part in zip(("image", "text"), self.halves(features), strict=True):
             if name in self.projections:
                 part = self.projections[name](nn.functional.normalize(part, dim=-1))
-            parts.append(part if part.shape[-1] else part.new_zeros(*part.shape[:-1], self.half))
-        return unit_halves(torch.cat(parts, -1), self.half)
+            parts.append(part if part.shape[-1] else part.new_zeros(*part.shape[:-1], self.side))
+        return unit_halves(torch.cat(parts, -1), self.side)

@@ -223,7 +223,7 @@ class OutfitUse(ZooModule):
         found = self.retrieve(items, category, self.index(offered), top)
         rows: list[Row] = []
         more = []
-        for rank, (place, distance) in enumerate(zip(found.index.tolist(), found.distance.tolist(), strict=True), 1):
+        for rank, (place, distance) in enumerate(zip(found.places.tolist(), found.distance.tolist(), strict=True), 1):
             completed = float(self.score([[*items, offered[place]]])[0])
             rows.append({"rank": rank, "item": str(offered[place].image), "category": offered[place].category,
                          "distance": distance, "score": completed})  # fmt: skip
