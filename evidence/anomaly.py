@@ -228,9 +228,8 @@ def main() -> None:
     tuning, measured = (Table(FOLDER / f"{name}.csv", KEY) for name in ("anomaly_tuning", "anomaly"))
     tuned = run_all(tuning, tuning_runs(), partial(work, test=False), 30, args.plan)
     if not tuned:
-        print(
-            f"then {len(measured_runs(dict.fromkeys(((d, m) for d in FOLDS for m in METHODS), 0.0)))} runs of about 10 s"
-        )
+        later = measured_runs(dict.fromkeys(((data, name) for data in FOLDS for name in METHODS), 0.0))
+        print(f"then {len(later)} runs of about 10 s")
         return
     rates = chosen(tuning)
     runs = measured_runs(rates)
