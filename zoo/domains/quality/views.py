@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from zoo.training.images import IMAGENET_MEAN, IMAGENET_STD, normalise, resize_shorter
+from zoo.training.images import IMAGENET_MEAN, IMAGENET_STD, normalise
 
 Crops = Literal["five", "centre"]
 CROPS = 5
@@ -36,7 +36,12 @@ def resized(image: Tensor, resize: int, crop: int) -> Tensor:
         crop: Side of the squares that will be cut out, at most ``resize``.
     """
     side = resize or max(crop, min(image.shape[-2:]))
-    return image if min(image.shape[-2:]) == side else resize_shorter(image, side)
+    if min(image.shape[-2:]) == side:
+        return image
+    # by Pillow itself: torch's resizing of bytes rounds differently here and there
+    pillow = v2.functional.resize(v2.functional.to_pil_image(image), [side])
+    pixels: Tensor = v2.functional.pil_to_tensor(pillow)
+    return pixels
 
 
 def random_view(image: Tensor, resize: int, crop: int, rng: np.random.Generator) -> Tensor:
