@@ -127,8 +127,9 @@ def test_converts_with_zero_difference_to_timms_own_loading(facts):
 
 
 @pytest.mark.parametrize(
-    ("name", "width"), [("test_efficientnet", 256), ("test_vit", 64), ("test_convnext", 64), ("mobilenetv3_small_050", 1024)]
-)  # fmt: skip
+    ("name", "width"),
+    [("test_efficientnet", 256), ("test_vit", 64), ("test_convnext", 64), ("mobilenetv3_small_050", 1024)],
+)
 def test_any_backbone_of_timm_by_name(name, width):
     network = DualBranch(name, liqe=False, crop=96).eval()
     with torch.no_grad():
@@ -140,8 +141,9 @@ def test_any_backbone_of_timm_by_name(name, width):
 
 
 @pytest.mark.parametrize(
-    ("branches", "liqe", "width"), [("both", True, 1007), ("full", True, 751), ("face", False, 256), ("both", False, 512)]
-)  # fmt: skip
+    ("branches", "liqe", "width"),
+    [("both", True, 1007), ("full", True, 751), ("face", False, 256), ("both", False, 512)],
+)
 def test_inputs_are_joined_in_the_released_order(branches, liqe, width):
     network = DualBranch(SMALL, branches=branches, liqe=liqe).eval()
     image, face, aux = torch.randn(2, 3, 96, 96), torch.randn(2, 3, 96, 96), torch.randn(2, 495) * 20
