@@ -140,5 +140,5 @@ def film(name: str, video: VideoScores) -> Film:
         peak = (event.peak + 0.5) * video.clip / video.fps
         marks.append(Mark(*video.times(event.first, event.stop), peak, event.score, small(video.source.at(peak))))
     edges = np.append(np.arange(len(video.scores)) * video.clip / video.fps, video.seconds)
-    title = f"{name}: {clock(video.seconds)} long, highest score {video.scores.max():.2f}"
+    title = f"{name}: {clock(video.seconds)} long, highest score {video.scores.max():.3f}"
     return Film(title, video.seconds, edges, video.scores, video.reel, marks)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 WIDTH, LEFT, RIGHT = 13.0, 0.65, 0.25  # inches
 STRIP, CURVES, CAPTION, AXIS, TITLE, GAP, PEAK, LEGEND = 0.95, 1.9, 0.3, 0.5, 0.4, 0.06, 1.5, 0.35
+HEADROOM = 0.4  # above the curve, for the times of the events
 _HEIGHT = 144  # pixels of a kept frame
 _FEWEST, _MOST_ACROSS = 4, 14
 
@@ -133,7 +134,7 @@ def draw_film(film: Film, threshold: float) -> Figure:
         place = axes(LEFT + number * across / len(film.marks), height - LEGEND - PEAK, wide, PEAK)
         _frame(place, mark.frame)
         place.set_title(
-            f"{number + 1}:  {clock(mark.start)} to {clock(mark.end)},  score {mark.score:.2f}", fontsize=9, loc="left"
+            f"{number + 1}:  {clock(mark.start)} to {clock(mark.end)},  score {mark.score:.3f}", fontsize=9, loc="left"
         )
     handles, labels = curve.get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False, fontsize=9)
@@ -146,7 +147,7 @@ def _strip(panel: Axes, film: Film, across: float) -> None:
     for slot in range(number):
         frame = film.reel.nearest((slot + 0.5) / number * film.reel.count)
         # each frame fills its stretch of the axis, so that it stands above the scores of its time
-        panel.imshow(frame, extent=(slot + 0.01 * number, slot + 1 - 0.01 * number, 0, 1), aspect="auto")
+        panel.imshow(frame, extent=(slot + 0.02, slot + 0.98, 0, 1), aspect="auto")
     panel.set_xlim(0, number)
     panel.set_ylim(0, 1)
     panel.axis("off")
@@ -156,24 +157,37 @@ def _curve(panel: Axes, film: Film, threshold: float) -> None:
     heights = np.append(film.scores, film.scores[-1])
     for number, mark in enumerate(film.marks):
         panel.axvspan(mark.start, mark.end, color=EVENT, alpha=0.35, linewidth=0, label=None if number else "top event")
-        panel.annotate(
-            f"{number + 1}  {clock(mark.start)} to {clock(mark.end)}",
-            ((mark.start + mark.end) / 2, 1.0),
+        side = "left" if mark.peak < 0.1 * film.seconds else "right" if mark.peak > 0.9 * film.seconds else "center"
+        panel.text(
+            {"left": mark.start, "right": mark.end, "center": (mark.start + mark.end) / 2}[side],
+            0.99 - 0.09 * number,  # a line for each, so that neighbours do not collide
+            f"{number + 1}: {clock(mark.start)} to {clock(mark.end)}",
+            transform=panel.get_xaxis_transform(),
             fontsize=8,
-            ha="left" if mark.peak < 0.1 * film.seconds else "right" if mark.peak > 0.9 * film.seconds else "center",
+            ha=side,
             va="top",
         )
     panel.axhline(threshold, color=ALARM, linewidth=1, linestyle="--", label=f"threshold {threshold:g}")
     panel.plot(film.edges, heights, drawstyle="steps-post", color=CURVE, linewidth=1.6, label="anomaly score")
-    panel.fill_between(film.edges, heights, step="post", color=CURVE, alpha=0.12, linewidth=0)
+    panel.fill_between(film.edges, heights, -1, step="post", color=CURVE, alpha=0.12, linewidth=0)
     panel.set_xlim(0, film.seconds)
-    panel.set_ylim(-0.02, 1.02)
-    panel.set_yticks([0, 0.5, 1])
+    low, high = _range(film.scores)
+    panel.set_ylim(low, high + HEADROOM * (high - low))
+    panel.set_yticks([tick for tick in panel.get_yticks() if low <= tick <= high])
     panel.xaxis.set_major_formatter(lambda value, _: _tick(value, film.seconds))
     panel.set_xlabel("time", fontsize=9)
     panel.set_ylabel("score", fontsize=9)
     panel.tick_params(labelsize=8)
     panel.spines[["top", "right"]].set_visible(False)
+
+
+def _range(scores: np.ndarray) -> tuple[float, float]:
+    """What the axis shows: all of [0, 1], or nearer where the scores hardly differ."""
+    low, high = float(scores.min()), float(scores.max())
+    if high - low > 0.25:
+        return -0.02, 1.02
+    room = max(0.01, 0.2 * (high - low))
+    return low - room, high + room
 
 
 def _tick(seconds: float, total: float) -> str:

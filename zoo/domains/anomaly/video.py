@@ -175,41 +175,42 @@ class VideoFile(Frames):
     def _decoded(self) -> Iterator[tuple[np.ndarray, float]]:
         """Every frame and its time in seconds from the first."""
         av: Any = import_module("av")
-        count, start, time = 0, None, 0.0
+        count, start, time, broken = 0, None, 0.0, False
         first: tuple[int, ...] = ()
         with _opened(self.path) as container:
             stream = _video_stream(container, self.path)
             stream.thread_type = "AUTO"
             try:
-                for frame in container.decode(stream):
-                    image = _pixels(frame)
-                    first = first or image.shape
-                    _same_size(f"{self.path}: frame {count + 1}", image, first, "the first")
-                    at = count / self._rate if frame.time is None else float(frame.time)
-                    start = at if start is None else start
-                    time = max(time, at - start)
-                    yield image, time
-                    count += 1
+                for packet in container.demux(stream):
+                    broken = packet.is_corrupt if packet.size else broken  # of the last one with content
+                    for frame in packet.decode():
+                        image = _pixels(frame)
+                        first = first or image.shape
+                        _same_size(f"{self.path}: frame {count + 1}", image, first, "the first")
+                        at = count / self._rate if frame.time is None else float(frame.time)
+                        start = at if start is None else start
+                        time = max(time, at - start)
+                        yield image, time
+                        count += 1
             except av.FFmpegError as error:
                 raise DataError(
                     f"{self.path}: the video is damaged after frame {count} ({clock(time)}): {_reason(error)}"
                 ) from error
-        self._whole(count, time)
+        self._whole(count, time, broken)
 
-    def _whole(self, count: int, time: float) -> None:
+    def _whole(self, count: int, time: float, broken: bool) -> None:
         """Compares what came with what the file promised."""
         if not count:
             raise DataError(f"{self.path}: the video has no frames")
-        if self._frames:
-            promised, tolerance = self._frames, max(5.0, 0.02 * self._frames)
-        elif self._seconds is not None:
-            # a duration also counts the sound; a video that is a second shorter is nothing unusual
+        found, promised, tolerance = count, self._frames, max(5.0, 0.02 * self._frames)
+        if not promised and self._seconds is not None:
+            # a duration may count the sound too, and a video that ends a second before it is nothing unusual
             promised = round(self._seconds * self._rate)
-            count, tolerance = round(time * self._rate) + 1, max(self._rate, 0.02 * promised)
-        else:
-            return
-        if count < promised - tolerance:
-            raise DataError(f"{self.path}: the video is cut off: it holds {count} of {promised} frames")
+            found, tolerance = round(time * self._rate) + 1, max(self._rate, 0.02 * promised)
+        if found < promised - tolerance:
+            raise DataError(f"{self.path}: the video is cut off: it holds {found} of {promised} frames")
+        if broken:
+            raise DataError(f"{self.path}: the video is cut off in frame {count}")
 
 
 def clock(seconds: float) -> str:
@@ -232,7 +233,7 @@ def _opened(path: Path) -> Any:
         av: Any = import_module("av")
     except ImportError as error:
         raise InputError(f"{path}: videos are read with PyAV, which is missing: pip install rankzoo[video]") from error
-    av.logging.set_level(av.logging.PANIC)  # what goes wrong is told by our errors
+    av.logging.set_level(None)  # a Python callback would deadlock with ffmpeg's threads when a damaged file is closed
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty (0 bytes)")
     try:
