@@ -58,7 +58,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="RECIPE", help="evaluate on the data of another recipe")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.add_argument("--predictions", type=Path, metavar="FILE", help="write the outputs per item (.csv or .json)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write metrics.json, predictions.csv and a picture")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="write metrics.json, predictions.csv, pictures and what else the method reports",
+    )
     parser.add_argument(
         "--trust", action="append", default=[], metavar="MODULE", help="let the checkpoint import MODULE"
     )
@@ -158,6 +163,11 @@ def _evaluate(
     if out is not None and trainer.is_global_zero:
         out.mkdir(parents=True, exist_ok=True)
         _picture(module, data, out / "picture.png")
+        tables, figures = module.report(module.rows or [])
+        for name, table in tables.items():
+            _write_rows(table, out / f"{name}.csv")
+        for name, figure in figures.items():
+            figure.savefig(out / f"{name}.png", dpi=100)
     for reason in data.skipped:
         print(f"skipped {reason}", file=sys.stderr)
     return Evaluation(

@@ -149,6 +149,17 @@ class ZooModule(pl.LightningModule):
         """
         return rows
 
+    def report(self, rows: list[Row]) -> tuple[dict[str, list[Row]], dict[str, Figure]]:
+        """Further tables and pictures of an evaluation, which ``zoo eval --out`` writes as NAME.csv and NAME.png.
+
+        Args:
+            rows: Of all items, as :meth:`evaluate_batch` gives them, in the order of the data.
+
+        Returns:
+            Rows by the name of their table, and pictures by name.
+        """
+        return {}, {}
+
     def overview(self, rows: list[Row]) -> Figure | None:
         """One picture of all that ``zoo predict`` found, e.g. images from best to worst; None where there is none.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -12,11 +12,15 @@ from torchmetrics import Metric, MetricCollection
 from zoo.domains.anomaly.names import check_choice
 from zoo.domains.anomaly.network import SegmentNetwork
 from zoo.domains.anomaly.protocols import PROTOCOLS, Protocol, frame_scores, frame_truth
+from zoo.domains.anomaly.report import curves, draw_curves, frames_of, per_class, per_video
 from zoo.domains.anomaly.segments import SEGMENTS, Segmenting, segment_features
 from zoo.errors import InputError
 from zoo.metrics import VideoDetection
 from zoo.metrics.binary import OneClassError
 from zoo.training import Batch, ParameterGroup, Row, ZooModule
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # each published evaluation makes its segments in its own way
 SEGMENTING: dict[Protocol, Segmenting] = {"official": "matlab", "ekosman": "numpy"}
@@ -134,6 +138,17 @@ class VideoEvaluation(ZooModule):
             return scores, frame_scores(scores.cpu().numpy(), frames, self._protocol, clips)
         except ValueError as error:
             raise InputError(f"{name}: protocol {self._protocol}: {error}") from error
+
+    def report(self, rows: list[Row]) -> tuple[dict[str, list[Row]], dict[str, Figure]]:
+        """Tables ``per_video``, ``per_class``, ``roc`` and ``pr``, and the picture ``curves``; none without events."""
+        known = [video for video in (frames_of(row, self._protocol) for row in rows) if video is not None]
+        if not known:
+            return {}, {}
+        classes, points = per_class(known, self.threshold), curves(known)
+        tables = {"per_video": per_video(known, self.threshold), "per_class": classes, **points}
+        total = classes[-1]
+        chance = total["event_frames"] / total["frames"]
+        return tables, {"curves": draw_curves(points, total["auc"], total["ap"], chance)}
 
     def on_validation_epoch_end(self) -> None:
         """Logs the validation metrics; one class alone is told in one line."""
