@@ -2,9 +2,9 @@
 
 from zoo.domains.quality.agiqa import AGIQA3K
 from zoo.domains.quality.convert import PARTS, convert
-from zoo.domains.quality.distortions import KINDS, LEVELS, distort
+from zoo.domains.quality.distortions import KINDS, LEVELS, distort, quarter_windows
 from zoo.domains.quality.faces import Box, BoxTable, crop_face, face_finder, find_boxes
-from zoo.domains.quality.graded import GradedDistortions, quarter_windows
+from zoo.domains.quality.graded import GradedDistortions
 from zoo.domains.quality.koniq import KonIQ10k
 from zoo.domains.quality.liqe import LIQE, load_clip, prompts, read_aux, windows
 from zoo.domains.quality.liqe_data import LIQEFeatures

@@ -7,7 +7,7 @@ Strengths are in pixels and shares of the image as it comes in, so images are br
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import Any, Literal, get_args
 
@@ -78,6 +78,22 @@ def distort_region(image: Tensor, box: Box, inside: bool, kind: Kind, level: int
     else:
         result[window] = image[window]
     return result
+
+
+def quarter_windows(sizes: Sequence[tuple[int, int]], seed: int) -> list[Box]:
+    """A window of a quarter of the area in each image: half as wide, half as high, anywhere.
+
+    Args:
+        sizes: ``(height, width)`` of the images.
+        seed: Of their places.
+    """
+    rng = np.random.default_rng(seed)
+    boxes = []
+    for height, width in sizes:
+        high, wide = height // 2, width // 2
+        top, left = int(rng.integers(height - high + 1)), int(rng.integers(width - wide + 1))
+        boxes.append(Box(left, top, left + wide, top + high))
+    return boxes
 
 
 def _bytes(image: Tensor) -> Tensor:

@@ -305,19 +305,3 @@ def _write_png(file: Path, items: Graded, index: int) -> None:
     image, _ = items.pixels(index)
     Image.fromarray(image.permute(1, 2, 0).contiguous().to(torch.uint8).numpy()).save(working, "PNG")
     os.replace(working, file)
-
-
-def quarter_windows(sizes: Sequence[tuple[int, int]], seed: int) -> list[Box]:
-    """A window of a quarter of the area in each image: half as wide, half as high, anywhere.
-
-    Args:
-        sizes: ``(height, width)`` of the images.
-        seed: Of their places.
-    """
-    rng = np.random.default_rng(seed)
-    boxes = []
-    for height, width in sizes:
-        high, wide = height // 2, width // 2
-        top, left = int(rng.integers(height - high + 1)), int(rng.integers(width - wide + 1))
-        boxes.append(Box(left, top, left + wide, top + high))
-    return boxes

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.domains.quality.distortions import KINDS, LEVELS, Kind, distort
+from zoo.domains.quality.distortions import KINDS, LEVELS, Kind, distort, quarter_windows
+from zoo.domains.quality.faces import COLUMNS
 from zoo.domains.quality.tables import write_table
 
 PHOTOGRAPHS = 60
@@ -63,13 +64,16 @@ def synthesize_photographs(root: Path, seed: int = 0, count: int = PHOTOGRAPHS) 
     """Writes clean photographs, the same for the same seed.
 
     Args:
-        root: An existing folder; they go to ``photographs/``.
+        root: An existing folder; they go to ``photographs/``, and a window of a quarter of each to ``boxes.csv``.
         seed: Which photographs.
         count: How many.
     """
     rng = np.random.default_rng(seed)
     for number in range(count):
         _save(root / "photographs" / f"{number:03d}.png", photograph(rng))
+    names = [f"photographs/{number:03d}.png" for number in range(count)]
+    boxes = quarter_windows([_SIZE] * count, seed)
+    write_table(root / "boxes.csv", COLUMNS, ([name, *box] for name, box in zip(names, boxes, strict=True)))
 
 
 def synthesize_piq23(root: Path, seed: int = 0) -> None:
