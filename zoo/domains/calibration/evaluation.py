@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
+from torchmetrics.utilities import dim_zero_cat
 
 from zoo.domains.calibration.inputs import Inputs
 from zoo.domains.calibration.names import check_choice
+from zoo.domains.calibration.picture import draw_reliability
 from zoo.domains.calibration.prediction import Classifier
 from zoo.domains.calibration.temperature import Method, fit_temperature
 from zoo.errors import InputError
 from zoo.metrics import CalibrationReport, OutOfDistribution
 from zoo.ranking import gather
 from zoo.training import Batch, ParameterGroup, Row
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class CalibratedClassifier(Classifier):
@@ -52,6 +57,7 @@ class CalibratedClassifier(Classifier):
         if bins < 1:
             raise InputError(f"model.bins must be at least 1, got {bins}")
         self.temperature_by, self.bins, self.refit = temperature_by, bins, refit
+        self._tested: tuple[Tensor, Tensor] | None = None
         self._held: list[Tensor] = []
         self._held_labels: list[Tensor] = []
         self._seen = 0
@@ -108,6 +114,18 @@ class CalibratedClassifier(Classifier):
         if self.refit:
             self._refit()
         super().on_test_epoch_start()
+
+    def on_test_epoch_end(self) -> None:
+        """Keeps the metrics, and the logits of all processes for the reliability diagram."""
+        report: Any = self._metrics["test"]["report"]
+        self._tested = gather(dim_zero_cat(report.logits)), gather(dim_zero_cat(report.labels))
+        super().on_test_epoch_end()
+
+    def picture(self, batch: Batch) -> Figure:
+        """After a test its reliability diagram before and after scaling; in training the images of a batch."""
+        if self._tested is None:
+            return super().picture(batch)
+        return draw_reliability(*self._tested, float(self.temperature), self.bins)
 
     def _refit(self) -> None:
         loader = self.trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
