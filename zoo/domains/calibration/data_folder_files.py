@@ -38,7 +38,7 @@ def read_folder(folder: Path, classes: Sequence[str]) -> tuple[Files, np.ndarray
         classes: All class names; a split may lack some.
 
     Returns:
-        The files, ``(N,)`` labels, and the paths below ``folder`` as ids.
+        The files, ``(N,)`` labels, and the paths from ``folder`` on as ids.
 
     Raises:
         DataError: A folder is missing, is no known class, or is empty.
@@ -53,7 +53,7 @@ def read_folder(folder: Path, classes: Sequence[str]) -> tuple[Files, np.ndarray
             raise DataError(f"{folder / name}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
         files += found
         labels += [classes.index(name)] * len(found)
-    names = [file.relative_to(folder).as_posix() for file in files]
+    names = [file.relative_to(folder.parent).as_posix() for file in files]
     return Files(files), np.array(labels, dtype=np.int64), names
 
 
