@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, ClassVar, Literal, Protocol, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from zoo.domains.anomaly.extractors import Extractor
 from zoo.domains.anomaly.names import check_choice, nearest
+from zoo.domains.anomaly.prepare import make_features
 from zoo.domains.anomaly.segments import SEGMENTS, Segmenting
 from zoo.errors import InputError
 from zoo.training import DataError, EpochOrder, Items, ZooData
@@ -110,6 +112,11 @@ class BagOrder(EpochOrder):
 class BagData(ZooData):
     """Base of the data sets of this domain: bags with a label, in balanced batches.
 
+    Attributes:
+        extractor: What :meth:`prepare` makes features of videos with.
+        makes: An extractor that users of the data set have, as they would name it; None where it is not made from
+            videos.
+
     Args:
         root: See :class:`zoo.training.ZooData`, as the next five.
         batch_size: Bags per process and step, half of them anomalous; even.
@@ -123,6 +130,8 @@ class BagData(ZooData):
     """
 
     domain = "anomaly"
+    extractor: Extractor | None = None
+    makes: ClassVar[str | None] = None
 
     def __init__(
         self,
@@ -144,6 +153,21 @@ class BagData(ZooData):
         check_choice("data.segmenting", segmenting, get_args(Segmenting))
         self.segmenting, self.steps_per_epoch, self.replacement = segmenting, steps_per_epoch, replacement
         self.class_names = ["normal", "anomalous"]
+
+    def prepare(self, source: Path, out: Path) -> None:
+        """Makes the features of all videos below a folder; see :func:`zoo.domains.anomaly.prepare.make_features`.
+
+        Raises:
+            InputError: The data set is not made from videos, or no extractor is named.
+        """
+        if self.makes is None:
+            super().prepare(source, out)
+        elif self.extractor is None:
+            raise InputError(
+                f"{type(self).__name__} needs an extractor of features, e.g. --data.extractor {self.makes}"
+            )
+        else:
+            make_features(self.extractor, source, out, self.on_error)
 
     def synthetic_arguments(self) -> dict[str, Any]:
         """The seed; everything else is fixed."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from zoo.domains.anomaly.annotations import Video, read_test_list, read_train_list
+from zoo.domains.anomaly.extractors import Extractor
 from zoo.domains.anomaly.listed import ListedVideos
 from zoo.domains.anomaly.segments import Segmenting
 from zoo.domains.anomaly.synthesis import synthesize
@@ -35,9 +36,11 @@ class UCFCrime(ListedVideos):
         test_list: ``Temporal_Anomaly_Annotation.txt`` or ``Test_Annotation.txt``.
         frame_counts: Where the lengths of the test videos stand, if the test list has none.
         memory: Keep features in memory once read (1.0 GB for all C3D segments, in each loader process).
+        extractor: What ``zoo data make --from`` makes features of videos with.
     """
 
     dataset = "ucf_crime"
+    makes = "zoo.domains.anomaly.C3DFeatures --data.extractor.weights c3d.pickle"
     source = "https://www.crcv.ucf.edu/projects/real-world/ (videos, lists); C3D segment features: see the card"
     terms = "none stated by the authors; research use, the videos are from YouTube and LiveLeak"
     sample = "**/Normal_Videos*.txt"
@@ -71,11 +74,13 @@ class UCFCrime(ListedVideos):
         test_list: str = "Temporal_Anomaly_Annotation.txt",
         frame_counts: str = "Test_Annotation.txt",
         memory: bool = True,
+        extractor: Extractor | None = None,
     ) -> None:
         super().__init__(
             root, batch_size, workers, synthesize, limit, on_error, segmenting, steps_per_epoch, replacement,
             val_fraction, split_seed, memory,
         )  # fmt: skip
+        self.extractor = extractor
         self.train_list, self.test_list, self.frame_counts = train_list, test_list, frame_counts
 
     def make(self, root: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from zoo.domains.anomaly.annotations import Video, check_events
 from zoo.domains.anomaly.bags import require_folder
 from zoo.domains.anomaly.features import BLOB_SUFFIX, read_blobs, read_features
+from zoo.domains.anomaly.notes import read_note
 from zoo.domains.anomaly.protocols import CLIP
 from zoo.domains.anomaly.segments import SEGMENTS, Segmenting, segment_features
 from zoo.training import DataError
@@ -54,7 +55,7 @@ class Places:
         """Arrays in the root and its folders, by file name; listed once."""
         if self._flat is None:
             self._flat = defaultdict(list)
-            for pattern in ("*", "*/*"):
+            for pattern in ("*", "*/*", "*/*/*"):
                 for file in sorted(self.root.glob(pattern)):
                     if file.suffix in (".npy", ".npz") and file.is_file():
                         self._flat[file.name].append(file)
@@ -69,7 +70,8 @@ def read_video(path: Path) -> tuple[np.ndarray, bool]:
 
     Returns:
         ``(T, D)`` or ``(T, crops, D)`` float32; and whether the rows are the 32 segments of the video. Text files hold
-        segments; blobs, ``_i3d.npy`` and crops hold clips; other arrays hold segments where they have 32 rows.
+        segments; blobs, ``_i3d.npy``, crops and what ``zoo data make`` made hold clips; other arrays hold segments
+        where they have 32 rows.
 
     Raises:
         DataError: What is there cannot be used; names the file.
@@ -81,7 +83,8 @@ def read_video(path: Path) -> tuple[np.ndarray, bool]:
     rows = read_features(path)
     if path.suffix == ".txt" and len(rows) != SEGMENTS:
         raise DataError(f"{path}: has {len(rows)} lines, expected a line for each of {SEGMENTS} segments")
-    return rows, len(rows) == SEGMENTS and rows.ndim == 2 and not path.name.endswith(CLIPS)
+    clips = path.name.endswith(CLIPS) or read_note(path) is not None
+    return rows, len(rows) == SEGMENTS and rows.ndim == 2 and not clips
 
 
 def _crops(first: Path) -> np.ndarray:
@@ -165,7 +168,7 @@ class FeatureFiles:
             return item
         if video.events is None:
             return item
-        frames = self._frames(video, len(features), segmented)
+        frames = self._frames(index, len(features), segmented)
         check_events(video, frames)
         return {**item, "frames": frames, "events": list(video.events)}
 
@@ -180,9 +183,12 @@ class FeatureFiles:
             return rows, segmented
         return segment_features(rows, SEGMENTS, self.segmenting), True
 
-    def _frames(self, video: Video, rows: int, segmented: bool) -> int:
+    def _frames(self, index: int, rows: int, segmented: bool) -> int:
+        video = self.videos[index]
         if video.frames is not None:
             return video.frames
+        if (made := read_note(self.file(index))) is not None:
+            return int(made["frames"])
         if segmented:
             raise DataError(
                 f"{video.place}: {video.id} has {SEGMENTS} segments, and no list says how many frames it has; "

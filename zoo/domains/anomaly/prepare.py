@@ -16,6 +16,7 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from zoo.domains.anomaly.extractors import Extractor
+from zoo.domains.anomaly.notes import note_place, read_note
 from zoo.domains.anomaly.streaming import Spool, progress, stream_rows
 from zoo.domains.anomaly.strip import Reel
 from zoo.domains.anomaly.video import VIDEO_SUFFIXES, frame_files, is_frame_folder, open_frames
@@ -23,7 +24,7 @@ from zoo.domains.anomaly.weights import digest
 from zoo.errors import InputError
 from zoo.training import DataError
 
-MADE_BY, NOTE, PART = "made_by.json", ".json", ".part"
+MADE_BY, PART = "made_by.json", ".part"
 LISTS = (".txt", ".csv", ".json", ".list", ".mat", ".md")
 AT_ONCE = 1024  # rows
 
@@ -58,11 +59,11 @@ def make_features(
     """
     places = _places(source, out)
     made_by = extractor.made_by()
-    _claim(out, made_by)
+    _claim(out, made_by, places)
     counts: Counter[str] = Counter(made=0, kept=0, changed=0, skipped=0)
     for number, (video, place) in enumerate(places.items(), 1):
         content = _content(video)
-        old = _note(place)
+        old = read_note(place)
         if old is not None and old["content"] == content:
             counts["kept"] += 1
             continue
@@ -79,7 +80,7 @@ def make_features(
             counts["made"] += 1
     _copy_lists(source, out)
     known = set(places.values())
-    orphans = [file for file in sorted(out.rglob("*.npy")) if file not in known]
+    orphans = [file for file in sorted(out.rglob("*.npy")) if file not in known and note_place(file).is_file()]
     counts["orphaned"] = len(orphans)
     for file in orphans:
         print(f"{file}: belongs to no video below {source}", file=sys.stderr, flush=True)
@@ -119,7 +120,7 @@ def _videos(folder: Path) -> Iterator[Path]:
             yield entry
 
 
-def _claim(out: Path, made_by: dict[str, Any]) -> None:
+def _claim(out: Path, made_by: dict[str, Any], places: dict[Path, Path]) -> None:
     """Refuses a folder whose features were made in another way; clears what a killed run left behind."""
     note = out / MADE_BY
     if note.is_file():
@@ -131,8 +132,9 @@ def _claim(out: Path, made_by: dict[str, Any]) -> None:
         if differing:
             told = "; ".join(f"{name} was {old.get(name)!r}, now {made_by.get(name)!r}" for name in differing)
             raise InputError(f"{out}: holds features made in another way ({told}); name another folder with --out")
-    elif out.is_dir() and any(out.rglob("*.npy")):
-        raise InputError(f"{out}: holds features that zoo data make did not make; name another folder with --out")
+    for place in places.values():
+        if place.exists() and not (note.is_file() and note_place(place).is_file()):
+            raise InputError(f"{place}: zoo data make did not make this file; name another folder with --out")
     out.mkdir(parents=True, exist_ok=True)
     for left in out.rglob(f".*{PART}"):
         left.unlink()
@@ -150,18 +152,6 @@ def _content(video: Path) -> str:
     return whole.hexdigest()
 
 
-def _note(place: Path) -> dict[str, Any] | None:
-    """What is said of a feature file; None where there is none, or it is not whole."""
-    note = place.with_name(place.name + NOTE)
-    if not place.is_file() or not note.is_file():
-        return None
-    try:
-        told: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
-        return told if told["bytes"] == place.stat().st_size and "content" in told else None
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
 def _make(extractor: Extractor, video: Path, place: Path, content: str, label: str, device: str) -> None:
     frames = open_frames(video, extractor.fps)
     reel = Reel(keep=1)
@@ -171,15 +161,16 @@ def _make(extractor: Extractor, video: Path, place: Path, content: str, label: s
                 rows.append(part)
                 tell(len(rows) * extractor.clip)
         place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)  # a feature file is never there with the note of another
         with _whole(place) as stream:
             header = {"descr": rows.dtype.str, "fortran_order": False, "shape": (len(rows), rows.width)}
             np.lib.format.write_array_header_1_0(stream, header)
             for start in range(0, len(rows), AT_ONCE):
                 stream.write(rows[start : start + AT_ONCE].tobytes())
-        told = {"video": video.name, "content": content, "frames": reel.count, "fps": frames.fps, "rows": len(rows),
-                "bytes": place.stat().st_size}  # fmt: skip
-    with _whole(place.with_name(place.name + NOTE)) as stream:
-        stream.write(json.dumps(told, indent=1).encode())
+            told = {"video": video.name, "content": content, "frames": reel.count, "fps": frames.fps,
+                    "rows": len(rows), "bytes": stream.tell()}  # fmt: skip
+            with _whole(note_place(place)) as note:
+                note.write(json.dumps(told, indent=1).encode())
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from zoo.domains.anomaly.annotations import Video, feature_stem, once, read_lines
+from zoo.domains.anomaly.extractors import Extractor
 from zoo.domains.anomaly.feature_files import Places, read_video
 from zoo.domains.anomaly.listed import ListedVideos
 from zoo.domains.anomaly.protocols import CLIP, Event
@@ -44,9 +45,11 @@ class ShanghaiTech(ListedVideos):
         train_list: A name (or the path of a feature file) per line.
         test_list: The same.
         memory: Keep features in memory once read.
+        extractor: What ``zoo data make --from`` makes features of videos with.
     """
 
     dataset = "shanghaitech"
+    makes = "zoo.domains.anomaly.VideoFeatures --data.extractor.name r2plus1d_18"
     source = (
         "https://svip-lab.github.io/dataset/campus_dataset.html; weak split: Zhong et al., CVPR 2019, as RTFM lists it"
     )
@@ -76,11 +79,13 @@ class ShanghaiTech(ListedVideos):
         train_list: str = "RTFM_SH_Train.txt",
         test_list: str = "RTFM_SH_Test.txt",
         memory: bool = True,
+        extractor: Extractor | None = None,
     ) -> None:
         super().__init__(
             root, batch_size, workers, synthesize, limit, on_error, segmenting, steps_per_epoch, replacement,
             val_fraction, split_seed, memory,
         )  # fmt: skip
+        self.extractor = extractor
         self.train_list, self.test_list = train_list, test_list
 
     def training_videos(self, root: Path) -> list[Video]:

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from zoo.domains.anomaly.annotations import Video, once
+from zoo.domains.anomaly.extractors import Extractor
 from zoo.domains.anomaly.listed import ListedVideos, held_out
 from zoo.domains.anomaly.names import check_choice, nearest
 from zoo.domains.anomaly.protocols import Event
@@ -54,9 +55,11 @@ class VideoTable(ListedVideos):
         unit: What intervals count, ``frame`` or ``second``.
         fps: Frames per second, > 0, where intervals are in seconds.
         memory: Keep features in memory once read.
+        extractor: What ``zoo data make --from`` makes features of videos with.
     """
 
     dataset = "video_table"
+    makes = "zoo.domains.anomaly.VideoFeatures --data.extractor.name r2plus1d_18"
     source = "your own videos; features by zoo data make, or your own"
     terms = "yours"
     length_hint = "give the table a column frames"
@@ -84,11 +87,13 @@ class VideoTable(ListedVideos):
         unit: Literal["frame", "second"] = "frame",
         fps: float = 30.0,
         memory: bool = True,
+        extractor: Extractor | None = None,
     ) -> None:
         super().__init__(
             root, batch_size, workers, synthesize, limit, on_error, segmenting, steps_per_epoch, replacement,
             val_fraction, split_seed, memory,
         )  # fmt: skip
+        self.extractor = extractor
         if fps <= 0:
             raise InputError(f"data.fps must be above 0, got {fps}")
         if not 0 < test_fraction < 1:

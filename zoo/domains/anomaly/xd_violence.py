@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from zoo.domains.anomaly.annotations import NORMAL, Video, feature_stem, once, read_lines
+from zoo.domains.anomaly.extractors import Extractor
 from zoo.domains.anomaly.feature_files import CROP
 from zoo.domains.anomaly.listed import ListedVideos
 from zoo.domains.anomaly.names import nearest
@@ -43,9 +44,11 @@ class XDViolence(ListedVideos):
         test_list: The same; without it, what lies in ``test``.
         annotations: Name, then first and last frame of each event, of the test videos that are not normal.
         memory: Keep features in memory once read.
+        extractor: What ``zoo data make --from`` makes features of videos with.
     """
 
     dataset = "xd_violence"
+    makes = "zoo.domains.anomaly.VideoFeatures --data.extractor.name r2plus1d_18"
     source = "https://roc-ng.github.io/XD-Violence/ (Wu et al., ECCV 2020)"
     terms = "research use, as the authors' page asks; the videos are from films, sports and YouTube"
     length_hint = "clip features are needed, a row per 16 frames"
@@ -73,11 +76,13 @@ class XDViolence(ListedVideos):
         test_list: str = "XD_Test.txt",
         annotations: str = "XD_Annotation.txt",
         memory: bool = False,
+        extractor: Extractor | None = None,
     ) -> None:
         super().__init__(
             root, batch_size, workers, synthesize, limit, on_error, segmenting, steps_per_epoch, replacement,
             val_fraction, split_seed, memory,
         )  # fmt: skip
+        self.extractor = extractor
         self.train_list, self.test_list, self.annotations = train_list, test_list, annotations
 
     def training_videos(self, root: Path) -> list[Video]:
