@@ -76,8 +76,8 @@ def _lowest(found: list[tuple[float, float]]) -> float:
 def _by_likelihood(logits: Tensor, labels: Tensor) -> float:
     """Newton-like search for the logarithm of the temperature, which keeps it positive; float64.
 
-    Where every sample is right, or none has a preference, the likelihood has no minimum: the search then stops at a
-    bound of 1/100 or 100.
+    Where every sample is right, or none has a preference, the likelihood has no minimum: the search then stops
+    where nothing is left to gain, at the latest at 1/100 or 100.
     """
     log_temperature = torch.zeros((), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS(
