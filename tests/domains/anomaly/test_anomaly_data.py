@@ -243,7 +243,7 @@ def test_missing_things(own_crime):
         read_all(data(own_crime))
     assert str(caught.value) == (
         f"{own_crime}/Anomaly_Train.txt:5: Abuse/Abuse002_x264 has no feature file; looked for "
-        f"{own_crime}/Abuse/Abuse002_x264.txt (.npy, .npz, _C.txt, _i3d.npy)"
+        f"{own_crime}/Abuse/Abuse002_x264.txt (.npy, .npz, _C.txt, _i3d.npy, __0.npy)"
     )
     skipping = data(own_crime, on_error="skip")
     read_all(skipping)

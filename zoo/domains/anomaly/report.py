@@ -119,7 +119,7 @@ def draw_curves(points: dict[str, list[Row]], auc: float, ap: float, chance: flo
     right.set(title=f"precision and recall: AP {ap:.3f}", xlabel="recall", ylabel="precision")
     for panel in (left, right):
         panel.set(xlim=(0, 1), ylim=(0, 1.02), aspect="equal")
-        panel.legend(loc="lower right" if panel is left else "upper right", frameon=False)
+        panel.legend(loc="lower right" if panel is left else "center", frameon=False)
         panel.spines[["top", "right"]].set_visible(False)
     return figure
 
