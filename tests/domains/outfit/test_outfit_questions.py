@@ -175,5 +175,5 @@ def test_disjoint_split_shares_no_product():
 
 
 def test_unknown_version():
-    with pytest.raises(InputError, match="data.version must be one of nondisjoint, disjoint, got 'random'"):
+    with pytest.raises(InputError, match=r"data.version must be one of nondisjoint, disjoint, got 'random'"):
         split_outfits([], "random", 0)

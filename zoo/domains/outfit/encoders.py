@@ -201,10 +201,8 @@ class ItemEncoder:
         elif self.image is not None and self.image.startswith("clip:"):
             image = 512
         elif self.image is not None:
-            import timm
-
             with torch.device("meta"):
-                network: Any = timm.create_model(self.image, pretrained=False, num_classes=0)
+                network: Any = image_backbone(self.image, False, num_classes=0)
                 image = int(network.num_features)
         if self.text == "words":
             text = self.words
