@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from zoo.domains.calibration import Digits, RankMixup
+from zoo.domains.calibration.data_digits import DIGITS
 from zoo.domains.calibration.network import build
 
 
@@ -28,7 +29,7 @@ def small():
 
     def make(seed=0, **arguments):
         torch.manual_seed(seed)
-        statistics = {"mean": (0.3, 0.3, 0.3), "std": (0.4, 0.4, 0.4)}
+        statistics = {"mean": DIGITS.mean, "std": DIGITS.std}
         return RankMixup(**{"network": "resnet8", "width": 4, "size": 8, **statistics, **arguments})
 
     return make
