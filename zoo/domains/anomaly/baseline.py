@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from zoo.domains.anomaly.extractors import Extractor
 from zoo.domains.anomaly.network import Detector
 from zoo.domains.anomaly.prediction import VideoModule
 from zoo.domains.anomaly.protocols import Protocol
@@ -32,9 +33,11 @@ class MeanPooling(VideoModule):
         monitor: Metric that picks ``best.ckpt``.
         mode: Whether more or less of it is better.
         groups: Parameter groups of the optimizer.
+        extractor: What makes the features of videos that are predicted on; the one its training features came from.
     """
 
     network: Detector
+    row_by_row = True
 
     def __init__(
         self,
@@ -47,8 +50,10 @@ class MeanPooling(VideoModule):
         monitor: str = "val/video_auc",
         mode: Literal["min", "max"] = "max",
         groups: list[ParameterGroup] | None = None,
+        extractor: Extractor | None = None,
     ) -> None:
         super().__init__(protocol, threshold, bootstrap, monitor, mode, groups)
+        self.extractor = extractor
         if regulariser < 0:
             raise InputError(f"model.regulariser must not be negative, got {regulariser}")
         self.network = Detector(features, dropout)

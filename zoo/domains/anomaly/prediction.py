@@ -50,6 +50,11 @@ class VideoModule(VideoEvaluation):
     suffixes = (*SUFFIXES, *VIDEO_SUFFIXES)
     extractor: Extractor | None = None
     row_by_row: ClassVar[bool] = False
+    export_dynamic: ClassVar[dict[str, tuple[int, ...]]] = {"features": (1,)}
+
+    def export_inputs(self) -> dict[str, Tensor]:
+        """Two videos of 32 rows; both numbers stay open in what is exported."""
+        return {"features": torch.zeros(2, SEGMENTS, self.network.features)}
 
     # -- prediction
 

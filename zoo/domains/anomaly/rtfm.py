@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from zoo.domains.anomaly.extractors import Extractor
 from zoo.domains.anomaly.names import check_choice
 from zoo.domains.anomaly.prediction import VideoModule
 from zoo.domains.anomaly.protocols import Protocol
@@ -34,6 +35,7 @@ class RTFM(VideoModule):
         monitor: Metric that picks ``best.ckpt``.
         mode: Whether more or less of it is better.
         groups: Parameter groups of the optimizer.
+        extractor: What makes the features of videos that are predicted on; the one its training features came from.
     """
 
     network: RTFMNetwork
@@ -54,8 +56,10 @@ class RTFM(VideoModule):
         monitor: str = "val/video_auc",
         mode: Literal["min", "max"] = "max",
         groups: list[ParameterGroup] | None = None,
+        extractor: Extractor | None = None,
     ) -> None:
         super().__init__(protocol, threshold, bootstrap, monitor, mode, groups)
+        self.extractor = extractor
         check_choice("model.variant", variant, RTFM_VARIANTS)
         for name, weight in (("magnitude", magnitude), ("smoothness", smoothness), ("sparsity", sparsity)):
             if weight < 0:
