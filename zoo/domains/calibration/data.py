@@ -7,6 +7,7 @@ names). Items of the k-th out-of-distribution set (``data.ood``, from 0) have th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from zoo.domains.calibration.names import nearest
 from zoo.errors import InputError, ZooError
 from zoo.training import DataError, EpochOrder, Items, Split, ZooData
 
-SETS: dict[str, type[ImageData]] = {}
+SETS: dict[str, Callable[..., ImageData]] = {}
 """The data sets of this domain by name: what ``ood`` may name."""
 
 
