@@ -19,6 +19,7 @@ from zoo.metrics.calibration_metrics import (
     UnderconfidenceError,
 )
 from zoo.metrics.ndcg import NDCG
+from zoo.metrics.retrieval import TextImageRetrieval, blocked_ranks, rank_values
 from zoo.metrics.videos import VideoDetection
 
 __all__ = [
@@ -36,9 +37,12 @@ __all__ = [
     "QualityAgreement",
     "ReliabilityBins",
     "SelectiveRisk",
+    "TextImageRetrieval",
     "UnderconfidenceError",
     "VideoDetection",
     "average_precision",
+    "blocked_ranks",
     "bootstrap_interval",
+    "rank_values",
     "roc_auc",
 ]

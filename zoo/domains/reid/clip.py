@@ -41,13 +41,16 @@ class Attention(nn.Module):
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, causal: bool, weights: bool) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, x: Tensor, causal: bool, weights: bool, keep: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Attends.
 
         Args:
             x: ``(B, N, D)``.
             causal: Whether a token sees only itself and those before it.
             weights: Whether the attention weights are wanted.
+            keep: ``(B, N)`` bool, True = may be seen; None where all may. Not together with ``causal``.
 
         Returns:
             ``(B, N, D)``, and the weights averaged over the heads ``(B, N, N)`` where they are wanted.
@@ -56,12 +59,15 @@ class Attention(nn.Module):
         joined = F.linear(x, self.in_proj_weight, self.in_proj_bias)
         q, k, v = joined.view(batch, count, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         if not weights:
-            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+            mask = None if keep is None else keep[:, None, None, :]
+            mixed = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)
             return self.out_proj(mixed.transpose(1, 2).reshape(batch, count, width)), None
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
         if causal:
             ahead = torch.ones(count, count, dtype=torch.bool, device=x.device).triu(1)
             scores = scores.masked_fill(ahead, -torch.inf)
+        if keep is not None:
+            scores = scores.masked_fill(~keep[:, None, None, :], -torch.inf)
         attention = scores.softmax(-1)
         mixed = (attention @ v).transpose(1, 2).reshape(batch, count, width)
         return self.out_proj(mixed), attention.mean(1)
@@ -92,9 +98,11 @@ class Block(nn.Module):
         self.mlp.add_module("gelu", QuickGELU())
         self.mlp.add_module("c_proj", nn.Linear(4 * width, width))
 
-    def forward(self, x: Tensor, causal: bool = False, weights: bool = False) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, x: Tensor, causal: bool = False, weights: bool = False, keep: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """``x (B, N, D)`` -> the same, and the attention ``(B, N, N)`` averaged over heads where it is wanted."""
-        mixed, attention = self.attn(self.ln_1(x), causal, weights)
+        mixed, attention = self.attn(self.ln_1(x), causal, weights, keep)
         x = x + mixed
         return x + self.mlp(self.ln_2(x)), attention
 
@@ -115,7 +123,7 @@ class Transformer(nn.Module):
             raise ValueError(f"layers: {layers} given, expected at least 1")
         self.causal = causal
         blocks = [Block(width, heads) for _ in range(layers)]
-        _start_blocks(blocks, width)
+        start_blocks(blocks, width)
         self.resblocks = nn.ModuleList(blocks)
 
     @property
@@ -133,7 +141,7 @@ class Transformer(nn.Module):
         return x, attention
 
 
-def _start_blocks(blocks: list[Block], width: int) -> None:
+def start_blocks(blocks: list[Block], width: int) -> None:
     """CLIP's initialisation: residual projections start smaller the deeper the stack is."""
     inner, residual = width**-0.5, (2 * width * len(blocks)) ** -0.5
     for block in blocks:
@@ -185,13 +193,13 @@ class VisionTransformer(ImageTower):
         """``images (B, 3, H, W)``, normalised -> the class token, then the patches row by row."""
         self.check_images(images)
         patches = self.conv1(images.to(self.conv1.weight.dtype)).flatten(2).transpose(1, 2)
-        first = self.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
+        first = self.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
         x = torch.cat([first, patches], dim=1) + self.positional_embedding.to(patches.dtype)
         x, attention = self.transformer(self.ln_pre(x))
         tokens = self.ln_post(x) @ self.proj.to(x.dtype)
         real = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         real[:, 0] = False
-        first_position = torch.zeros(len(tokens), dtype=torch.long, device=tokens.device)
+        first_position = torch.zeros(tokens.shape[0], dtype=torch.long, device=tokens.device)
         return TowerOutput(tokens, attention, first_position, real)
 
 

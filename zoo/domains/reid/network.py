@@ -105,7 +105,7 @@ class RDENetwork(nn.Module):
         Args:
             images: ``(B, 3, H, W)``, normalised; 384x128 for the released model.
         """
-        return _embed(self.image_tower(images), self.image_selection)
+        return embed(self.image_tower(images), self.image_selection)
 
     def encode_text(self, tokens: Tensor) -> Embeddings:
         """Embeds captions.
@@ -116,15 +116,16 @@ class RDENetwork(nn.Module):
         Raises:
             ValueError: A caption has no word; names its row.
         """
-        return _embed(self.text_tower(tokens), self.text_selection)
+        return embed(self.text_tower(tokens), self.text_selection)
 
     def forward(self, images: Tensor, tokens: Tensor) -> RDEOutput:
         """Embeds images ``(I, 3, H, W)`` and captions ``(C, L)``, which need not belong to each other."""
         return RDEOutput(*self.encode_image(images), *self.encode_text(tokens))
 
 
-def _embed(output: TowerOutput, selection: TokenSelection) -> Embeddings:
-    rows = torch.arange(len(output.tokens), device=output.tokens.device)
+def embed(output: TowerOutput, selection: TokenSelection) -> Embeddings:
+    """The global token and the selected tokens of what a tower gives."""
+    rows = torch.arange(output.tokens.shape[0], device=output.tokens.device)
     return Embeddings(output.tokens[rows, output.position].float(), selection(output).float())
 
 

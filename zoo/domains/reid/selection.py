@@ -58,7 +58,7 @@ class TokenSelection(nn.Module):
         """
         real, position = output.real, output.position
         count = max(1, int((real.shape[1] - self.specials) * self.ratio))
-        row = output.attention[torch.arange(len(real), device=real.device), position].float()
+        row = output.attention[torch.arange(real.shape[0], device=real.device), position].float()
         # what fills a short caption up counts in the statistics of the batch: padding before start and end tokens
         place = torch.arange(real.shape[1], device=real.device)
         special = (place == 0) | (place == position.unsqueeze(1))

@@ -74,6 +74,14 @@ class Tokenizer:
             tokens[number, : len(whole)] = torch.tensor(whole)
         return tokens
 
+    def example(self) -> Tensor:
+        """Two captions of made-up words, ``(2, L)``; needs no vocabulary."""
+        tokens = torch.zeros(2, self.context, dtype=torch.long)
+        for row, count in enumerate((self.context // 2, self.context - 2)):
+            ids = [self.words[0] + number % (self.words[1] - self.words[0]) for number in range(max(1, count))]
+            tokens[row, : len(ids) + 2] = torch.tensor([self.start, *ids, self.end])
+        return tokens
+
     def split(self, captions: Sequence[str]) -> list[list[int]]:
         """Ids of the words of each caption, without start and end."""
         raise InputError(f"{type(self).__name__} does not say how to split a caption")
