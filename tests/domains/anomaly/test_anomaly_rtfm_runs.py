@@ -19,7 +19,8 @@ from zoo.errors import InputError
 WORKER = Path(__file__).with_name("rtfm_worker.py")
 RTFM_DEMO = {
     "model": "zoo.domains.anomaly.RTFM", "model.features": 64, "model.protocol": "official", "model.margin": 1.5,
-    "model.magnitude": 0.01, "model.dropout": 0.2, "optimizer": "Adam", "optimizer.lr": 0.01, "data.steps_per_epoch": 10,
+    "model.magnitude": 0.01, "model.dropout": 0.2, "optimizer": "Adam", "optimizer.lr": 0.01,
+    "data.steps_per_epoch": 10,
 }  # fmt: skip
 
 

@@ -18,6 +18,8 @@ from zoo.domains.anomaly.segments import SEGMENTS, Segmenting
 from zoo.errors import InputError
 from zoo.training import DataError, EpochOrder, Items, ZooData
 
+EVALUATED = 4  # videos per evaluation batch; as many as a picture shows
+
 
 class Bags(Items, Protocol):
     """Items of this domain: each is a video, ``labels[i]`` says whether item i is anomalous.
@@ -187,6 +189,11 @@ class BagData(ZooData):
                 f"the train split has {anomalous} anomalous and {len(labels) - anomalous} normal"
             )
         return BagOrder(labels, self.batch_size, self.steps_per_epoch, self.replacement, self.seed, rank, world_size)
+
+    @property
+    def evaluation_batch_size(self) -> int:
+        """Few: whole videos of ten crops are large, and shorter ones are padded to the longest of their batch."""
+        return min(self.batch_size, EVALUATED)
 
     def collate(self, batch: list[dict[str, Any]]) -> dict[str, Any]:
         """See :func:`collate_bags`."""

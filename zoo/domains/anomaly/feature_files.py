@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,11 @@ class Places:
 
     Args:
         root: Folder of the data set.
+        without: Folders in it that hold something else.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, without: Collection[str] = ()) -> None:
+        self.root, self.without = root, without
         self._flat: dict[str, list[Path]] | None = None
 
     def find(self, folder: str, name: str) -> Path | None:
@@ -57,7 +59,7 @@ class Places:
             self._flat = defaultdict(list)
             for pattern in ("*", "*/*", "*/*/*"):
                 for file in sorted(self.root.glob(pattern)):
-                    if file.suffix in (".npy", ".npz") and file.is_file():
+                    if file.suffix in (".npy", ".npz") and file.is_file() and file.parent.name not in self.without:
                         self._flat[file.name].append(file)
         return self._flat
 

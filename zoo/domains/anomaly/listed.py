@@ -25,6 +25,7 @@ class ListedVideos(BagData):
 
     Attributes:
         length_hint: What to do where only 32 segments are known of a test video, and not how many frames it has.
+        without: Folders of the data set that hold no features.
 
     Args:
         root: See :class:`zoo.domains.anomaly.bags.BagData`, as the next eight.
@@ -42,6 +43,7 @@ class ListedVideos(BagData):
     """
 
     length_hint: ClassVar[str]
+    without: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -93,7 +95,7 @@ class ListedVideos(BagData):
         """Reads the lists and looks for the feature files."""
         videos = self._videos(root, split)
         segmenting = None if split == "test" else self.segmenting
-        items = FeatureFiles(Places(root), videos, segmenting, self.memory, self.length_hint)
+        items = FeatureFiles(Places(root, self.without), videos, segmenting, self.memory, self.length_hint)
         if self.on_error == "stop":
             items.check()
             for index in range(len(items)):

@@ -55,6 +55,7 @@ class ShanghaiTech(ListedVideos):
     )
     terms = "none stated; research use"
     length_hint = "clip features are needed, a row per 16 frames"
+    without = (MASKS,)
     layout = """
     RTFM_SH_Train.txt            a name per line, as 01_0014 (four digits: anomalous) or 01_001 (three: normal)
     RTFM_SH_Test.txt             the same for the test videos
@@ -170,7 +171,7 @@ def _masked(video: Video, folder: Path) -> Video:
 
 
 def _marked(videos: list[Video], root: Path) -> list[Video]:
-    marks, places = read_marks(root / MARKS), Places(root)
+    marks, places = read_marks(root / MARKS), Places(root, (MASKS,))
     rows = []
     for video in videos:
         file = places.find("", video.name)
