@@ -81,6 +81,12 @@ def test_scaled_logits_scale_the_temperature():
     )
 
 
+def test_an_evaluation_without_gradients_may_fit():
+    logits, labels = draw(8)
+    with torch.inference_mode():
+        assert fit_temperature(torch.from_numpy(logits), labels, "nll") == fit_temperature(logits, labels, "nll")
+
+
 def test_a_likelihood_without_a_minimum_stops_at_a_bound():
     labels = np.arange(4)
     assert 0.01 <= fit_temperature(5 * np.eye(4), labels, "nll") < 0.3  # nothing is left to gain below

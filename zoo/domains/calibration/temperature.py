@@ -52,7 +52,8 @@ def fit_temperature(logits: Numbers, labels: Numbers, method: Method = "ece", bi
     if truth.min() < 0 or truth.max() >= given.shape[1]:
         raise InputError(f"temperature: labels from {truth.min()} to {truth.max()} with {given.shape[1]} classes")
     if method == "nll":
-        return _by_likelihood(torch.from_numpy(given), torch.from_numpy(truth))
+        with torch.inference_mode(False), torch.enable_grad():  # an evaluation, which may call this, has neither
+            return _by_likelihood(torch.from_numpy(given), torch.from_numpy(truth))
     if method == "nll_grid":
         return _lowest([(negative_log_likelihood(given, truth, value), value) for value in temperature_grid()])
     correct = given.argmax(axis=1) == truth  # no temperature changes the order of the classes
