@@ -216,10 +216,13 @@ class LazyLIQE:
         if self._liqe is None:
             self._liqe = LIQE(load_clip(self.file or ""))
         self._liqe.clip.to(device)
-        found = self._liqe.logits(list(images))
-        self._liqe.note()
-        self._liqe.upscaled = 0
-        return found
+        return self._liqe.logits(list(images))
+
+    def note(self) -> None:
+        """Says on stderr how many images were enlarged since the last note."""
+        if self._liqe is not None:
+            self._liqe.note()
+            self._liqe.upscaled = 0
 
 
 def read_aux(folder: str | Path, name: str | Path) -> Tensor:

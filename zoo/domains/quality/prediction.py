@@ -70,6 +70,11 @@ class Prediction(ZooModule):
         Raises:
             InputError: An input does not fit; logits are missing (how to make them, and how to do without).
         """
+        found = self._predict(images, faces, aux, crops, preprocess)
+        self.clip_source.note()
+        return found
+
+    def _predict(self, images: Any, faces: Any, aux: Any, crops: Crops | None, preprocess: bool) -> QualityOutput:
         training = self.network.training
         self.network.eval()
         try:
@@ -185,7 +190,8 @@ class Prediction(ZooModule):
             face = crop_face(image, box, self.margin)
         except ValueError as error:
             raise InputError(f"{file}: {error}") from error
-        score = float(self.predict(image, [face], self._file_aux(file)).score)
+        with torch.no_grad():
+            score = float(self._predict(image, [face], self._file_aux(file), None, True).score)
         row = {
             "score": score,
             "face": "whole image" if box is None else " ".join(map(str, box)),
@@ -212,11 +218,12 @@ class Prediction(ZooModule):
         return rows, {"overview": self.overview(rows)}
 
     def arrange(self, rows: list[Row]) -> list[Row]:
-        """Best first, with the rank; says how many images had no face."""
+        """Best first, with the rank; says how many images had no face, and how many were enlarged for LIQE."""
         ordered = sorted(rows, key=lambda row: -row["score"])
         whole = sum(row["face"] == "whole image" for row in rows)
         if self.network.face is not None and whole:
             print(f"faces: {whole} of {len(rows)} images have none and are used whole", file=sys.stderr)
+        self.clip_source.note()
         return [{"file": row["file"], "rank": rank, **{key: value for key, value in row.items() if key != "file"}}
                 for rank, row in enumerate(ordered, start=1)]  # fmt: skip
 
