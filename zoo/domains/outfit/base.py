@@ -13,6 +13,7 @@ from zoo.domains.outfit.catalogue import Collection
 from zoo.domains.outfit.encoders import ItemEncoder
 from zoo.domains.outfit.precomputed import read_features
 from zoo.domains.outfit.questions import (
+    Level,
     Replacements,
     Stage,
     check_curriculum,
@@ -49,6 +50,8 @@ class OutfitData(ZooData):
             each epoch; where a set lists none they are always fresh.
         target: What a query that can be told what is looked for is told: the ``category``, or the item's ``text``.
         gallery: Items of each category's gallery in retrieval; 0 asks no such question.
+        replace: What an item of a made-up question shares with the one it replaces: its ``fine`` or ``coarse``
+            category, or nothing (``any``).
     """
 
     domain = "outfit"
@@ -70,9 +73,10 @@ class OutfitData(ZooData):
         questions: Literal["listed", "fresh"],
         target: Target,
         gallery: int,
+        replace: Level = "fine",
     ) -> None:
         super().__init__(root, batch_size, workers, synthesize, limit, on_error)
-        for name, value, kind in (("task", task, Task), ("target", target, Target)):
+        for name, value, kind in (("task", task, Task), ("target", target, Target), ("replace", replace, Level)):
             if value not in get_args(kind):
                 raise InputError(f"data.{name} must be one of {', '.join(get_args(kind))}, got {value!r}")
         for name, number in (("negatives", negatives), ("gallery", gallery)):
@@ -84,7 +88,7 @@ class OutfitData(ZooData):
         if pixels and (features is not None or not self.encoder.carried):
             raise InputError("data.pixels needs an encoder.image of timm and no data.features")
         self.task, self.features, self.pixels, self.negatives = task, features, pixels, negatives
-        self.questions, self.target, self.gallery = questions, target, gallery
+        self.questions, self.target, self.gallery, self.replace = questions, target, gallery, replace
         self._read: Collection | None = None
         self._table: Table | None = None
         self._targets = np.zeros((0, 0), dtype=np.float32)
@@ -122,13 +126,16 @@ class OutfitData(ZooData):
         if split == "train":
             chosen = listed if self.questions == "listed" else None
             return TrainingItems(
-                self.task, outfits, chosen, replacements, known, table, self.negatives, self.curriculum
+                self.task, outfits, chosen, replacements, known, table, self.negatives, self.curriculum, self.replace
             )
         labelled, blanks = [], []
+        made = replacements, known, QUESTION_SEED, self.replace
         if self.task != "retrieval":
-            labelled = listed or make_labelled(outfits, replacements, known, QUESTION_SEED)
+            labelled = listed or make_labelled(outfits, *made)
         if self.task != "compatibility":
-            blanks = collection.blanks.get(split) or make_blanks(outfits, replacements, known, QUESTION_SEED)
+            blanks = collection.blanks.get(split) or make_blanks(
+                outfits, replacements, known, QUESTION_SEED, self.replace
+            )
         asked = np.full(len(blanks), -1, dtype=np.int64)
         entries: list[tuple[int, int]] = []
         if self.gallery and blanks:

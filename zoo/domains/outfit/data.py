@@ -10,7 +10,7 @@ from zoo.domains.outfit.catalogue import Collection
 from zoo.domains.outfit.encoders import ItemEncoder
 from zoo.domains.outfit.maryland import read_maryland, read_metadata
 from zoo.domains.outfit.polyvore import read_polyvore
-from zoo.domains.outfit.questions import Stage
+from zoo.domains.outfit.questions import Level, Stage
 from zoo.domains.outfit.samples import Task
 from zoo.domains.outfit.splits import VERSIONS, Version
 from zoo.domains.outfit.synthesis import OUTFITS, synthesize
@@ -46,6 +46,7 @@ class PolyvoreOutfits(OutfitData):
         questions: Train compatibility on ``listed`` questions, or on ``fresh`` negatives in each epoch.
         target: What a query is told of what is looked for, where it can be told: ``category`` or ``text``.
         gallery: Items of each category's gallery in retrieval; 0 asks no such question.
+        replace: What an item of a made-up question shares with the one it replaces: ``fine``, ``coarse`` or ``any``.
         version: ``nondisjoint`` or ``disjoint``.
     """
 
@@ -85,11 +86,12 @@ class PolyvoreOutfits(OutfitData):
         questions: Literal["listed", "fresh"] = "listed",
         target: Target = "category",
         gallery: int = 0,
+        replace: Level = "fine",
         version: Version = "nondisjoint",
     ) -> None:
         super().__init__(
             root, batch_size, workers, synthesize, limit, on_error, task, encoder, features, pixels, negatives,
-            curriculum, questions, target, gallery,
+            curriculum, questions, target, gallery, replace,
         )  # fmt: skip
         _check_version(version)
         self.version: Version = version
@@ -126,6 +128,7 @@ class MarylandPolyvore(OutfitData):
         questions: Train compatibility on ``listed`` questions, or on ``fresh`` negatives in each epoch.
         target: What a query is told of what is looked for, where it can be told: ``category`` or ``text``.
         gallery: Items of each category's gallery in retrieval; 0 asks no such question.
+        replace: What an item of a made-up question shares with the one it replaces: ``fine``, ``coarse`` or ``any``.
     """
 
     domain = "outfit"
@@ -157,10 +160,11 @@ class MarylandPolyvore(OutfitData):
         questions: Literal["listed", "fresh"] = "listed",
         target: Target = "category",
         gallery: int = 0,
+        replace: Level = "fine",
     ) -> None:
         super().__init__(
             root, batch_size, workers, synthesize, limit, on_error, task, encoder, features, pixels, negatives,
-            curriculum, questions, target, gallery,
+            curriculum, questions, target, gallery, replace,
         )  # fmt: skip
 
     def collection(self, root: Path) -> Collection:
@@ -190,6 +194,7 @@ class MANGO(OutfitData):
         questions: Train compatibility on ``listed`` questions, or on ``fresh`` negatives in each epoch.
         target: What a query is told of what is looked for, where it can be told: ``category`` or ``text``.
         gallery: Items of each category's gallery in retrieval; 0 asks no such question.
+        replace: What an item of a made-up question shares with the one it replaces: ``fine``, ``coarse`` or ``any``.
         version: ``nondisjoint`` or ``disjoint``.
         split_seed: Which outfits are held out.
     """
@@ -221,12 +226,13 @@ class MANGO(OutfitData):
         questions: Literal["listed", "fresh"] = "listed",
         target: Target = "category",
         gallery: int = 0,
+        replace: Level = "fine",
         version: Version = "nondisjoint",
         split_seed: int = 0,
     ) -> None:
         super().__init__(
             root, batch_size, workers, synthesize, limit, on_error, task, encoder, features, pixels, negatives,
-            curriculum, questions, target, gallery,
+            curriculum, questions, target, gallery, replace,
         )  # fmt: skip
         _check_version(version)
         self.version: Version = version
@@ -256,6 +262,7 @@ class OutfitCSV(OutfitData):
         questions: Train compatibility on ``listed`` questions, or on ``fresh`` negatives in each epoch.
         target: What a query is told of what is looked for, where it can be told: ``category`` or ``text``.
         gallery: Items of each category's gallery in retrieval; 0 asks no such question.
+        replace: What an item of a made-up question shares with the one it replaces: ``fine``, ``coarse`` or ``any``.
         version: How outfits without a column ``split`` are split.
         split_seed: Of that split.
     """
@@ -286,12 +293,13 @@ class OutfitCSV(OutfitData):
         questions: Literal["listed", "fresh"] = "listed",
         target: Target = "category",
         gallery: int = 0,
+        replace: Level = "fine",
         version: Version = "nondisjoint",
         split_seed: int = 0,
     ) -> None:
         super().__init__(
             root, batch_size, workers, synthesize, limit, on_error, task, encoder, features, pixels, negatives,
-            curriculum, questions, target, gallery,
+            curriculum, questions, target, gallery, replace,
         )  # fmt: skip
         _check_version(version)
         self.version: Version = version
@@ -305,9 +313,10 @@ class OutfitCSV(OutfitData):
 class PolyvoreMetadata(OutfitData):
     """The official validation part of Polyvore Outfits without pictures: 5,000 outfits, categories of most items.
 
-    See :func:`zoo.domains.outfit.maryland.read_metadata`. There is nothing to see but which categories stand together,
-    and the official negatives keep the categories: no model can do much better than chance here, and one that does has
-    found a leak.
+    See :func:`zoo.domains.outfit.maryland.read_metadata`. There is nothing to see but which categories stand together.
+    The official negatives keep the categories, so on the ``listed`` questions every model stays at chance, and one that
+    does better has found a leak. With ``official: false`` questions are made up, by ``replace: any`` of random items:
+    then there is something to learn.
 
     Args:
         root: Folder of the data.
@@ -325,7 +334,9 @@ class PolyvoreMetadata(OutfitData):
         questions: Train compatibility on ``listed`` questions, or on ``fresh`` negatives in each epoch.
         target: What a query is told of what is looked for, where it can be told: ``category`` or ``text``.
         gallery: Items of each category's gallery in retrieval; 0 asks no such question.
+        replace: What an item of a made-up question shares with the one it replaces: ``fine``, ``coarse`` or ``any``.
         split_seed: Which outfits are held out.
+        official: Use the official questions; false makes all up.
     """
 
     domain = "outfit"
@@ -356,14 +367,19 @@ class PolyvoreMetadata(OutfitData):
         questions: Literal["listed", "fresh"] = "listed",
         target: Target = "category",
         gallery: int = 0,
+        replace: Level = "fine",
         split_seed: int = 0,
+        official: bool = True,
     ) -> None:
         super().__init__(
             root, batch_size, workers, synthesize, limit, on_error, task, encoder, features, pixels, negatives,
-            curriculum, questions, target, gallery,
+            curriculum, questions, target, gallery, replace,
         )  # fmt: skip
-        self.split_seed = split_seed
+        self.split_seed, self.official = split_seed, official
 
     def collection(self, root: Path) -> Collection:
         """All of it."""
-        return read_metadata(root, self.split_seed)
+        found = read_metadata(root, self.split_seed)
+        if not self.official:
+            found.labelled.clear()
+        return found

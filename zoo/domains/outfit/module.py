@@ -238,7 +238,9 @@ class OutfitTransformer(OutfitUse):
 
     def _evaluate_labelled(self, batch: Batch, features: Tensor, metrics: MetricCollection) -> dict[int, Row]:
         chosen = batch["kind"] == LABELLED
-        if not chosen.any():
+        if not chosen.any():  # under several processes each must have given something, be it nothing
+            nothing = batch["label"][chosen]
+            metrics["compatibility"].update(nothing.float(), nothing, nothing)
             return {}
         scores, labels = self._scores(*self.outfits(batch, features, chosen)), batch["label"][chosen]
         lengths = (batch["outfit"][chosen] >= 0).sum(1)
@@ -252,6 +254,9 @@ class OutfitTransformer(OutfitUse):
     def _evaluate_blanks(self, batch: Batch, features: Tensor, metrics: MetricCollection) -> dict[int, Row]:
         chosen = batch["kind"] == BLANK
         if not chosen.any():
+            nothing = batch["label"][chosen]
+            none = nothing.float().unsqueeze(1), nothing.bool().unsqueeze(1), nothing, nothing, nothing
+            metrics["blanks"].update(*none, batch["groups"])
             return {}
         candidates, correct, group = (batch[name][chosen] for name in ("candidates", "correct", "group"))
         query = self.queries(batch, features, chosen)
@@ -282,10 +287,11 @@ class OutfitTransformer(OutfitUse):
 
     def _evaluate_galleries(self, batch: Batch, features: Tensor, metrics: MetricCollection) -> dict[int, Row]:
         chosen = batch["kind"] == GALLERY
+        embedded = features.new_zeros(0, self.network.embedding)
         if chosen.any():
             embedded = self.network.embed_item(features[batch["outfit"][chosen][:, 0]])
-            queries = torch.zeros_like(chosen[chosen])
-            metrics["galleries"].update(embedded, batch["key"][chosen], batch["gallery"][chosen], queries)
+        queries = torch.zeros_like(chosen[chosen])
+        metrics["galleries"].update(embedded, batch["key"][chosen], batch["gallery"][chosen], queries)
         return {}
 
     def _candidate_distances(self, batch: Batch, features: Tensor, chosen: Tensor, query: Tensor) -> Tensor:

@@ -41,10 +41,12 @@ class OutfitNetwork(nn.Module):
         image_encoder: The network that makes the image half, where it is trained with the rest or carried along; its
             input is a batch of normalised pictures ``(N, 3, H, W)``, its output ``(N, Fi)``.
         takes_target: Whether a query may say what is looked for (:meth:`embed_query`, ``target``).
+        embedding: E, width of query and item embeddings.
         truncated: Outfits so far of which items were left out.
     """
 
     takes_target = False
+    embedding: int
 
     def __init__(self, image_features: int, text_features: int, max_items: int | None) -> None:
         super().__init__()

@@ -117,13 +117,13 @@ def _pools(kinds: np.ndarray, allowed: np.ndarray) -> dict[int, np.ndarray]:
 
 
 def make_labelled(
-    outfits: Sequence[Outfit], replacements: Replacements, known: set[frozenset[int]], seed: int
+    outfits: Sequence[Outfit], replacements: Replacements, known: set[frozenset[int]], seed: int, level: Level = "fine"
 ) -> list[Labelled]:
-    """Each outfit with label 1, and with label 0 its items replaced one by one within their fine category."""
+    """Each outfit with label 1, and with label 0 its items replaced one by one within their category of a level."""
     found = []
     for number, outfit in enumerate(outfits):
         found.append(Labelled(outfit.id, outfit.items, 1))
-        made = replacements.outfit(outfit.items, known, np.random.default_rng([seed, 1, number]))
+        made = replacements.outfit(outfit.items, known, np.random.default_rng([seed, 1, number]), level)
         if made is not None:
             found.append(Labelled(f"{outfit.id} replaced", made, 0))
     return found
@@ -139,12 +139,12 @@ def completions(known: set[frozenset[int]]) -> dict[frozenset[int], set[int]]:
 
 
 def make_blanks(
-    outfits: Sequence[Outfit], replacements: Replacements, known: set[frozenset[int]], seed: int
+    outfits: Sequence[Outfit], replacements: Replacements, known: set[frozenset[int]], seed: int, level: Level = "fine"
 ) -> list[Blank]:
-    """One question per outfit of two items or more: a random item taken out, three wrong answers of its fine category.
+    """One question per outfit of two items or more: a random item taken out, three wrong answers of its category.
 
-    A wrong answer never completes a known outfit, and is never part of the outfit. Where the category has too few
-    items, the coarse one helps out, then any.
+    The category is that of the level, in general the fine one. A wrong answer never completes a known outfit, and is
+    never part of the outfit. Where the category has too few items, the coarse one helps out, then any.
     """
     found = []
     completing = completions(known)
@@ -154,7 +154,7 @@ def make_blanks(
             continue
         blank = int(rng.integers(len(outfit.items)))
         item, rest = outfit.items[blank], outfit.items[:blank] + outfit.items[blank + 1 :]
-        wrong = replacements.draw(item, ANSWERS - 1, [*outfit.items, *completing.get(frozenset(rest), ())], "fine", rng)
+        wrong = replacements.draw(item, ANSWERS - 1, [*outfit.items, *completing.get(frozenset(rest), ())], level, rng)
         correct = int(rng.integers(len(wrong) + 1))
         found.append(Blank(outfit.id, rest, (*wrong[:correct], item, *wrong[correct:]), correct))
     return found

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from zoo.domains.outfit.catalogue import Blank, Catalogue, Labelled, Outfit
-from zoo.domains.outfit.questions import Replacements, Stage, level_at
+from zoo.domains.outfit.questions import LEVELS, Level, Replacements, Stage, level_at
 from zoo.training import DataError, read_image
 
 Task = Literal["compatibility", "retrieval", "joint"]
@@ -93,6 +93,7 @@ class TrainingItems:
         table: The items.
         negatives: K, negatives of a blank.
         curriculum: How alike they are, epoch by epoch.
+        replace: What the items of a made-up negative share with those they replace.
     """
 
     def __init__(
@@ -105,7 +106,9 @@ class TrainingItems:
         table: Table,
         negatives: int,
         curriculum: Sequence[Stage],
+        replace: Level = "fine",
     ) -> None:
+        self.replace = replace
         self.task, self.labelled, self.replacements, self.known = task, labelled, replacements, known
         self.table, self.negatives, self.curriculum = table, negatives, curriculum
         # nothing is left of an outfit of one item once it has a blank
@@ -147,7 +150,7 @@ class TrainingItems:
         if real:
             return Sample(outfit.id, LABELLED, outfit.items, 1)
         # where a fine category has nothing else, a coarse one gives a negative
-        for level in ("fine", "coarse", "any"):
+        for level in LEVELS[LEVELS.index(self.replace) :: -1]:
             made = self.replacements.outfit(outfit.items, self.known, rng, level)
             if made is not None:
                 return Sample(f"{outfit.id} replaced", LABELLED, made, 0)
