@@ -104,7 +104,10 @@ class VideoModule(VideoEvaluation):
         """
         name = self._protocol if protocol is None else protocol
         check_choice("protocol", name, PROTOCOLS)
-        rows = self._checked(self._rows(features), np.shape(features))
+        given = self._rows(features)
+        if np.ndim(features) == 3 and len(features) > 1:
+            given = given[None]  # crops, not a batch: this takes one video
+        rows = self._checked(given, np.shape(features))
         if len(rows) != 1:
             raise InputError(f"features: expected those of one video, (T, {self.network.features}), got {len(rows)}")
         if n_frames < 1:
