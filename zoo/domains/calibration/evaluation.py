@@ -107,9 +107,7 @@ class CalibratedClassifier(Classifier):
         """Fits the temperature to the held images of all processes; without any it stays as it is."""
         logits, labels = gather(logits), gather(labels)
         if len(labels):
-            with torch.inference_mode(False), torch.enable_grad():  # L-BFGS differentiates, an evaluation does not
-                fitted = fit_temperature(logits, labels, self.temperature_by, self.bins)
-            self.temperature.fill_(fitted)
+            self.temperature.fill_(fit_temperature(logits, labels, self.temperature_by, self.bins))
 
     def on_test_epoch_start(self) -> None:
         """Fits the temperature anew where that is asked for, then takes fresh metrics."""
