@@ -133,7 +133,7 @@ class Features:
 
     Attributes:
         full: ``(N, D)`` of the whole photograph.
-        face: ``(N, D)`` of its window.
+        face: ``(N, D)`` of its window, ``(N, 0)`` where there are none.
         level: ``(N,)``.
         scene: ``(N,)`` number of the photograph.
         names: ``(N,)`` ids.
@@ -163,16 +163,15 @@ def backbone() -> torch.nn.Module:
 
 
 @torch.no_grad()
-def _chunk(items: Any, indices: range) -> dict[str, np.ndarray]:
+def _chunk(items: Any, indices: range, windows: bool) -> dict[str, np.ndarray]:
     """Features of some items: the square that training sees first, the centre in an evaluation."""
     rows = [items[0, index] for index in indices]
     views = {
         name: torch.stack([row[name] if row[name].ndim == 3 else row[name][CENTRE] for row in rows])
         for name in ("image", "face")
     }
-    same = torch.equal(views["image"], views["face"])
     full = torch.cat([backbone()(part) for part in views["image"].split(32)])
-    face = full if same else torch.cat([backbone()(part) for part in views["face"].split(32)])
+    face = torch.cat([backbone()(part) for part in views["face"].split(32)]) if windows else full[:, :0]
     names = [row["id"] for row in rows]
     return {"full": full.numpy(), "face": face.numpy(), "names": np.array(names)}
 
@@ -191,7 +190,8 @@ def features(part: str, split: Split) -> Features:
         if not file.is_file():
             file.parent.mkdir(parents=True, exist_ok=True)
             working = file.with_suffix(".part.npz")
-            np.savez(working, **_chunk(items, range(first, min(len(items), first + CHUNK * versions))))
+            rows = range(first, min(len(items), first + CHUNK * versions))
+            np.savez(working, **_chunk(items, rows, part == "regions"))
             working.replace(file)
         with np.load(file) as stored:
             chunks.append({name: stored[name] for name in stored.files})

@@ -154,9 +154,9 @@ def _colour(image: Tensor, level: int, seed: int) -> Tensor:
 def _downscale(image: Tensor, level: int, seed: int) -> Tensor:
     height, width = image.shape[-2:]
     small = [max(1, round(length / DOWNSCALE[level])) for length in (height, width)]
-    smaller = v2.functional.resize(image, small, antialias=True)
-    enlarged: Tensor = v2.functional.resize(smaller, [height, width], antialias=True)
-    return enlarged
+    # as floats: torch 2.14 stops with an internal error on images of a few bytes
+    smaller = v2.functional.resize(image.float(), small, antialias=True)
+    return _bytes(v2.functional.resize(smaller, [height, width], antialias=True))
 
 
 _DISTORTIONS: dict[Kind, Callable[[Tensor, int, int], Tensor]] = {
