@@ -19,7 +19,6 @@ from zoo.training import DataError
 
 CROP = "__{}.npy"  # a file per crop, as XD-Violence's own features
 ENDINGS = (".txt", ".npy", ".npz", "_C.txt", "_i3d.npy", CROP.format(0))
-CLIPS = ("_i3d.npy", CROP.format(0))  # rows of these are clips, even where there are 32 of them
 
 
 class Places:
@@ -85,8 +84,7 @@ def read_video(path: Path) -> tuple[np.ndarray, bool]:
     rows = read_features(path)
     if path.suffix == ".txt" and len(rows) != SEGMENTS:
         raise DataError(f"{path}: has {len(rows)} lines, expected a line for each of {SEGMENTS} segments")
-    clips = path.name.endswith(CLIPS) or read_note(path) is not None
-    return rows, len(rows) == SEGMENTS and rows.ndim == 2 and not clips
+    return rows, path.suffix == ".txt"
 
 
 def _crops(first: Path) -> np.ndarray:
@@ -177,6 +175,10 @@ class FeatureFiles:
     def _read(self, index: int) -> tuple[np.ndarray, bool]:
         path = self.file(index)
         rows, segmented = read_video(path)
+        frames = self.videos[index].frames
+        # somebody's segments kept as an array: 32 rows, and by the list more or less than 32 clips
+        other = len(rows) == SEGMENTS and frames is not None and abs(frames - SEGMENTS * CLIP) >= CLIP
+        segmented = segmented or (other and read_note(path) is None)
         if self._width is None:
             self._width = (rows.shape[-1], str(path))
         if rows.shape[-1] != self._width[0]:
