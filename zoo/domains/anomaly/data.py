@@ -40,7 +40,7 @@ class UCFCrime(ListedVideos):
     """
 
     dataset = "ucf_crime"
-    makes = "zoo.domains.anomaly.C3DFeatures --data.extractor.weights c3d.pickle"
+    makes = "C3DFeatures --data.extractor.weights c3d.pickle"
     source = "https://www.crcv.ucf.edu/projects/real-world/ (videos, lists); C3D segment features: see the card"
     terms = "none stated by the authors; research use, the videos are from YouTube and LiveLeak"
     sample = "**/Normal_Videos*.txt"

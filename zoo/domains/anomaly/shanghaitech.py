@@ -49,7 +49,7 @@ class ShanghaiTech(ListedVideos):
     """
 
     dataset = "shanghaitech"
-    makes = "zoo.domains.anomaly.VideoFeatures --data.extractor.name r2plus1d_18"
+    makes = "VideoFeatures --data.extractor.name r2plus1d_18"
     source = (
         "https://svip-lab.github.io/dataset/campus_dataset.html; weak split: Zhong et al., CVPR 2019, as RTFM lists it"
     )

@@ -60,7 +60,7 @@ class VideoTable(ListedVideos):
     """
 
     dataset = "video_table"
-    makes = "zoo.domains.anomaly.VideoFeatures --data.extractor.name r2plus1d_18"
+    makes = "VideoFeatures --data.extractor.name r2plus1d_18"
     source = "your own videos; features by zoo data make, or your own"
     terms = "yours"
     length_hint = "give the table a column frames"

@@ -48,7 +48,7 @@ class XDViolence(ListedVideos):
     """
 
     dataset = "xd_violence"
-    makes = "zoo.domains.anomaly.VideoFeatures --data.extractor.name r2plus1d_18"
+    makes = "VideoFeatures --data.extractor.name r2plus1d_18"
     source = "https://roc-ng.github.io/XD-Violence/ (Wu et al., ECCV 2020)"
     terms = "research use, as the authors' page asks; the videos are from films, sports and YouTube"
     length_hint = "clip features are needed, a row per 16 frames"
