@@ -326,6 +326,7 @@ class OutfitTransformer(OutfitUse):
 
     # -- pictures and export
 
+    @torch.no_grad()
     def picture(self, batch: Batch) -> Figure:
         """The first outfits of a batch with their scores, or the first blanks with the distances of their answers."""
         features = self.table(batch)

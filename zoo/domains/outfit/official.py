@@ -82,8 +82,8 @@ class OfficialOutfit(OutfitNetwork):
     def sequence(self, features: Tensor, mask: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
         """Token and items, ``(B, 1 + L, 2 * half)``, every half of length 1; and the mask of real positions."""
         items = torch.where(mask.unsqueeze(-1), self._units(features), unit_halves(self.pad_emb, self.side))
-        start = unit_halves(torch.cat([self.task_emb, token]), self.side).expand(len(items), 1, -1)
-        return torch.cat([start, items], 1), torch.cat([mask.new_ones(len(mask), 1), mask], 1)
+        start = unit_halves(torch.cat([self.task_emb, token]), self.side).expand(items.shape[0], 1, -1)
+        return torch.cat([start, items], 1), torch.cat([mask.new_ones(mask.shape[0], 1), mask], 1)
 
     def read(self, features: Tensor, mask: Tensor, token: Tensor) -> Tensor:
         """What the transformer says at the token, ``(B, 2 * half)``."""

@@ -72,11 +72,11 @@ class PaperOutfit(OutfitNetwork):
     def queries(self, features: Tensor, mask: Tensor, target: Tensor | None = None) -> Tensor:
         """Query embeddings ``(B, 2 * half)``; without a target its text half is as empty as its image half."""
         if target is None:
-            target = features.new_zeros(len(features), self.text_features)
-        if target.shape != (len(features), self.text_features):
-            given, wanted = tuple(target.shape), (len(features), self.text_features)
+            target = features.new_zeros(features.shape[0], self.text_features)
+        if target.shape != (features.shape[0], self.text_features):
+            given, wanted = tuple(target.shape), (features.shape[0], self.text_features)
             raise InputError(f"target: shape {given} given, expected {wanted}, the text features of what is looked for")
-        empty = features.new_zeros(len(features), self.image_features)
+        empty = features.new_zeros(features.shape[0], self.image_features)
         token = self._project(torch.cat([empty, target], -1)).unsqueeze(1)
         query: Tensor = self.target_head(self.read(features, mask, token))
         return query
@@ -88,8 +88,8 @@ class PaperOutfit(OutfitNetwork):
 
     def read(self, features: Tensor, mask: Tensor, token: Tensor) -> Tensor:
         """What the transformer says at the token in front of the items, ``(B, 2 * half)``."""
-        sequence = torch.cat([token.expand(len(features), 1, -1), self._project(features)], 1)
-        real = torch.cat([mask.new_ones(len(mask), 1), mask], 1)
+        sequence = torch.cat([token.expand(features.shape[0], 1, -1), self._project(features)], 1)
+        real = torch.cat([mask.new_ones(mask.shape[0], 1), mask], 1)
         hidden: Tensor = self.encoder(sequence, src_key_padding_mask=~real)
         return hidden[:, 0]
 
