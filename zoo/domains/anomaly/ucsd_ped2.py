@@ -206,9 +206,7 @@ def _labels(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as loaded:
             found = {name: loaded[name] for name in loaded.files}
     except (OSError, ValueError, EOFError, AttributeError, TypeError) as error:
-        raise DataError(
-            f"{path}: cannot be read as an archive of arrays, it is damaged or cut off ({error})"
-        ) from error
+        raise DataError(f"{path}: cannot be read as an archive of arrays, it is damaged or cut off") from error
     for name, marks in found.items():
         if marks.ndim != 1 or marks.dtype.kind not in "iub" or not np.isin(marks, (0, 1)).all():
             raise DataError(f"{path}[{name}]: expected a label 0 or 1 per frame, found {marks.dtype} {marks.shape}")
