@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 PROGRAM = """
-import resource, sys
+import re, sys
 import torch
 from zoo.domains.anomaly import ImageFeatures, MILRanking
 torch.set_num_threads(1)
@@ -14,7 +15,8 @@ extractor = ImageFeatures("test_resnet", pretrained=False, size=32, frames=1, fp
 extractor.network(torch.device("cpu"))
 model = MILRanking(features=extractor.width, protocol=sys.argv[2], extractor=extractor).eval()
 video = model.predict_video(sys.argv[1])
-print(video.frames, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+# not ru_maxrss: a new process starts with that of its parent
+print(video.frames, int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1]) // 1024)
 """
 
 
@@ -28,17 +30,16 @@ def peak(path, protocol):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="measures memory as Linux tells it")
 def test_two_hours_take_the_memory_of_two_minutes(film, tmp_path):
-    minute = film.pictures(300)
-    short = film.write(tmp_path / "short.mp4", minute.repeat(12, axis=0), 30)
-    # a stream of one key frame per file may be put together as often as one likes
-    clip = film.write(tmp_path / "clip.ts", minute.repeat(12, axis=0), 30, "mpeg2video")
+    # streams of this kind may be put together as often as one likes
+    short = film.write(tmp_path / "short.ts", film.pictures(300).repeat(4, axis=0), 10, "mpeg2video")
     long = tmp_path / "long.ts"
-    long.write_bytes(clip.read_bytes() * 60)
+    long.write_bytes(short.read_bytes() * 60)
     few, base = peak(short, "official")
     for protocol in ("official", "snippet16"):
         many, mebibytes = peak(long, protocol)
         print(f"{protocol}: {few} frames {base} MiB, {many} frames {mebibytes} MiB")
-        assert few == 3600
-        assert many >= 215_000
+        assert few == 1200
+        assert many > 71_000
         assert mebibytes < base + 60
