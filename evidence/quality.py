@@ -54,12 +54,12 @@ KEY = ("part", "variant", "seed", "lr")
 BACKBONE = "tf_efficientnet_lite0"
 SEEDS, TUNING_SEED = (0, 1, 2, 3, 4), 100
 RATES = (3e-4, 1e-3, 3e-3)
-STEPS, BATCH, PER_BATCH, DECAY = 500, 64, 8, 1e-4
+STEPS, BATCH, PER_BATCH, DECAY = 400, 64, 8, 1e-4
 SPREAD = (0.5, 3.0)  # of the logarithm of a photograph's factor, and of its offset, in levels
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 CHUNK = 10  # photographs whose features are one file
 RECIPE, RUN = "quality/graded_flickr8k", FOLDER / "quality_graded"
-SECONDS = 5.0  # of a run of the head, one core
+SECONDS = 3.0  # of a run of the head, one core
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,10 @@ class Variant:
 
 WINDOWS = KEPT / "windows.csv"
 PARTS = {
-    "scales": Part(128, (150, 150), {}),
+    "scales": Part(96, (120, 100), {}),
     "regions": Part(
         160,
-        (100, 100),
+        (60, 60),
         {"kinds": ["blur", "noise", "jpeg"], "where": "window", "faces": "csv", "boxes": str(WINDOWS.absolute())},
     ),
 }
@@ -386,7 +386,7 @@ def main() -> None:
     tuning, measured = Table(TUNING, KEY), Table(ROWS, KEY)
     only = args.plan or args.card
     if args.plan:
-        print("features: about 6 minutes, kept in runs/evidence/quality; photographs: one training, about 8 minutes")
+        print("features: about 4 minutes, kept in runs/evidence/quality; photographs: one training, about 5 minutes")
     if run_all(tuning, tuning_runs(), tune, SECONDS, only) and not only:
         run_all(measured, measured_runs(tuning), measure, SECONDS)
     rows = photographs(only)

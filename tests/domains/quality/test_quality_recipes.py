@@ -1,0 +1,116 @@
+"""The recipes: the paper's setting, every pair plan and loss by override, the demo by the command line."""
+
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from zoo.domains.quality import DNPIQA, GradedDistortions
+from zoo.recipe import build_data, build_model, build_optimizer, check, read
+
+RECIPES = Path(__file__).parents[3] / "recipes" / "quality"
+PAPER = sorted(file.name for file in RECIPES.glob("dnpiqa_piq23_*.yaml"))
+
+
+def test_there_is_a_recipe_per_split_and_attribute():
+    assert sorted(
+        f"dnpiqa_piq23_{split}_{attribute}.yaml"
+        for split in ("scene", "device")
+        for attribute in ("details", "exposure", "overall")
+    ) == PAPER
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_papers_setting(name):
+    tree = read(RECIPES / name).tree
+    split, attribute = name.removesuffix(".yaml").split("_")[2:]
+    model, data = tree["model"]["init_args"], tree["data"]["init_args"]
+    assert (data["split"], data["attribute"]) == (split, attribute)
+    assert data["aux"] == f"LIQE_feature/{attribute.capitalize()}"
+    assert (data["pairs"], data["batch_size"], data["partners"]) == ("csv", 6, 2)
+    assert tree["trainer"]["max_epochs"] == 10
+    assert tree["optimizer"]["class_path"] == "torch.optim.Adam"
+    assert {key: float(value) for key, value in tree["optimizer"]["init_args"].items()} == {
+        "lr": 1e-5,
+        "weight_decay": 1e-7,
+    }
+    assert tree["lr_scheduler"]["init_args"] == {"every": "2 epochs", "gamma": 0.9}
+    for key in ("resize", "crop", "faces", "margin"):
+        assert model[key] == data[key], key
+    assert (model["resize"], model["crop"], model["crops"], model["liqe"]) == (448, 384, "five", True)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"data.pairs": "csv"},
+        {"data.pairs": "epoch"},
+        {"data.pairs": "batch"},
+        {"model.ranking": "ListMLE"},
+        {"model.ranking": "Hinge", "data.pairs": "epoch"},
+        {"model.ranking": "zoo.domains.quality.L1"},
+        {"model.ranking": "zoo.domains.quality.L2", "data.pairs": "epoch"},
+        {"model.ranking": "zoo.domains.quality.PLCC"},
+        {"model.branches": "face"},
+        {"data.where": "window"},
+    ],
+    ids=str,
+)
+def test_plans_and_losses_train_a_step(overrides):
+    recipe = read(RECIPES / "demo.yaml", {**overrides, "data.batch_size": 8, "data.scenes_per_batch": 2})
+    assert [str(mistake) for mistake in check(recipe)] == []
+    module, data = build_model(recipe), build_data(recipe)
+    assert isinstance(module, DNPIQA)
+    optimizer = build_optimizer(recipe)(module.parameters())
+    loss = module.training_step(next(iter(data.train_dataloader())), 0)["loss"]
+    loss.backward()
+    optimizer.step()
+    assert torch.isfinite(loss)
+    gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+    assert any(bool((gradient != 0).any()) for gradient in gradients)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"data.pair": "csv"}, "pairs"),
+        ({"data.kinds": ["blurr"]}, "blur"),
+        ({"model.rankin": "Hinge"}, "ranking"),
+        ({"model.crops": "five_crops"}, "five"),
+        ({"data.where": "windows"}, "window"),
+    ],
+)
+def test_mistakes_are_named(overrides, words):
+    (mistake,) = check(read(RECIPES / "demo.yaml", overrides))
+    assert words in str(mistake)
+
+
+@pytest.mark.slow
+def test_demo_is_clearly_better_than_chance(zoo, tmp_path):
+    recipe = RECIPES / "demo.yaml"
+    trained = zoo("train", recipe, "--trainer.max_epochs", 3, cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    folder = tmp_path / "runs" / "quality" / "demo"
+    evaluated = zoo("eval", folder, "--json", "--predictions", "rows.csv", cwd=tmp_path)
+    assert evaluated.returncode == 0, evaluated.stderr
+    result = json.loads(evaluated.stdout)
+    assert (result["data"], result["protocol"]) == ("quality/graded", "centre crop")
+    metrics = result["metrics"]
+    assert metrics["srcc_mean"] > 0.5  # three of six epochs; an untrained network's interval holds 0
+    assert metrics["srcc_mean_low"] > 0.4
+    assert metrics["scenes"] == 12
+    assert {f"{name}_{kind}" for name in ("srcc", "krcc", "plcc", "rmse", "mae") for kind in (
+        "mean", "median", "global")} <= set(metrics)  # fmt: skip
+    rows = pd.read_csv(tmp_path / "rows.csv")
+    assert len(rows) == 12 * 36
+    means = [
+        group["score"].rank().corr(group["target"].rank()) for _, group in rows.groupby("scene")
+    ]  # Spearman, by another library
+    assert sum(means) / 12 == pytest.approx(metrics["srcc_mean"], abs=1e-5)
+    photographs = sorted((GradedDistortions(synthesize=True).folder() / "photographs").glob("*.png"))[:2]
+    predicted = zoo("predict", folder, *photographs, "--out", "out", cwd=tmp_path, **dict(os.environ))
+    assert predicted.returncode == 0, predicted.stderr
+    assert len(pd.read_csv(tmp_path / "out" / "table.csv")) == 2
