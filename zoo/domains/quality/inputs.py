@@ -17,8 +17,8 @@ from zoo.training.images import as_images
 
 
 def image_bytes(images: Any, name: str = "images") -> list[Tensor]:
-    """Images as uint8 ``(3, H, W)`` each; see :func:`zoo.training.as_images` for what is taken."""
-    return [to_bytes(image) for image in as_images(images, name)]
+    """Images as uint8 ``(3, H, W)`` each, on the CPU, where they are resized; see :func:`zoo.training.as_images` for what is taken."""
+    return [to_bytes(image).cpu() for image in as_images(images, name)]
 
 
 def face_bytes(faces: Any, count: int) -> list[Tensor | None]:

@@ -161,16 +161,18 @@ class Prediction(ZooModule):
         return self._finder
 
     def _find(self, images: Sequence[Tensor]) -> list[Tensor | None]:
-        """Faces of images in memory: a detector looks for them, a csv knows files only."""
-        detect = getattr(self.finder(), "detect", None) if self.faces in ("cascade", "yunet") else None
-        if detect is None or self.network.face is None:
+        """Faces of images in memory: a detector looks for them; a csv knows files only, so there they are used whole."""
+        if self.network.face is None or self.faces == "none":
             return [None] * len(images)
-        boxes = [detect(image) for image in images]
+        detect = getattr(self.finder(), "detect", None)
+        boxes = [None if detect is None else detect(image) for image in images]
         whole = sum(box is None for box in boxes)
         if whole:
             print(f"faces: {whole} of {len(images)} images have none and are used whole", file=sys.stderr)
-        return [None if box is None else crop_face(image, box, self.margin)
-                for image, box in zip(images, boxes, strict=True)]  # fmt: skip
+        return [
+            None if box is None else crop_face(image, box, self.margin)
+            for image, box in zip(images, boxes, strict=True)
+        ]
 
     # -- zoo predict
 
