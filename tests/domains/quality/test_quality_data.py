@@ -307,6 +307,32 @@ def test_piq23_tables_as_the_repository_has_them(own, piq23):
     assert told == "ROOT/Scores/Scores_Overall.csv:8: Scene Split.csv does not say where Indoor_Scene_2 belongs"
 
 
+def test_piq23_tables_of_one_split(own, piq23):
+    whole = PIQ23(root=str(piq23), split="device", **SMALL)
+    expected = {split: sorted(names(whole, split)) for split in ("train", "val", "test")}
+    with (own / "Scores_Overall.csv").open(newline="") as stream:
+        rows = list(csv.reader(stream))
+    test = {name.split("/")[1] for name in expected["test"]}
+    folder = own / "Test split" / "Device Split"
+    folder.mkdir()
+    for part in ("Train", "Test"):
+        with (folder / f"DeviceSplit_{part}_Scores_Overall.csv").open("w", newline="") as stream:
+            chosen = [row for row in rows[1:] if (row[9] in test) == (part == "Test")]
+            csv.writer(stream).writerows([[*rows[0], "SPLIT"], *([*row, part] for row in chosen)])
+    for file in (own / "Scores_Overall.csv", own / "Test split" / "Device Split.csv"):
+        file.unlink()
+    data = PIQ23(root=str(own), split="device", **SMALL)
+    assert {split: sorted(names(data, split)) for split in expected} == expected
+    table = folder / "DeviceSplit_Test_Scores_Overall.csv"
+    text = (folder / "DeviceSplit_Train_Scores_Overall.csv").read_text().splitlines()
+    table.write_text("\n".join([*table.read_text().splitlines(), text[1]]))
+    told = message(own, lambda: PIQ23(root=str(own), split="device", **SMALL).items("test"))
+    assert told == (
+        "ROOT/Test split/Device Split/DeviceSplit_Test_Scores_Overall.csv: 0_Indoor_Scene_0.jpg stands in "
+        "DeviceSplit_Train_Scores_Overall.csv too"
+    )
+
+
 def test_path_of_another_attribute(own):
     shutil.copy(own / "Scores_Exposure.csv", own / "Scores_Overall.csv")
     told = message(own, lambda: PIQ23(root=str(own), **SMALL).items("train"))

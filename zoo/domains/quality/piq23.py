@@ -145,6 +145,7 @@ class PIQ23(QualityData):
     Scores_Details.csv (..Exposure, ..Overall)   IMAGE PATH, JOD, ..., IMAGE, SCENE, ..., CONDITION; also below Scores/
     Device Split.csv                  IMAGE, SPLIT (Train or Test); also below "Test split/"; for split: device
     Scene Split.csv                   SCENE, SPLIT; also below "Test split/"; without it the 15 official test scenes
+    DeviceSplit_{Train,Test}_Scores_{..}.csv, SceneSplit_{..}   scores and split at once, taken first where both are
     """
     sample = "Overall/*.jpg"
 
@@ -191,15 +192,13 @@ class PIQ23(QualityData):
             DataError: A table is missing or malformed, an image's path is of another attribute, or the split does not
                 know an image or scene.
         """
-        table = _table(root, f"Scores/{self.labels()}", self.labels())
-        portraits = read_portraits(table)
+        portraits, tested = self._official(root)
         folder = self.attribute.capitalize()
         for portrait in portraits:
             if portrait.path != f"{folder}/{portrait.image}":
                 raise DataError(
                     f"{portrait.line.place}: IMAGE PATH is {portrait.path}, expected {folder}/{portrait.image}"
                 )
-        tested = self._tested(root, portraits)
         splits = self._splits(portraits, tested)
         return [
             Photo(
@@ -213,17 +212,30 @@ class PIQ23(QualityData):
             for portrait, split in zip(portraits, splits, strict=True)
         ]
 
+    def _official(self, root: Path) -> tuple[list[Portrait], list[bool]]:
+        """All portraits, and whether each is in the official test part."""
+        kind = self.split.capitalize()
+        halves = [f"{kind}Split_{part}_{self.labels()}" for part in ("Train", "Test")]
+        found = [_find(root, half, f"Test split/{kind} Split/{half}") for half in halves]
+        if found[0] is not None and found[1] is not None:
+            train, test = (read_portraits(half) for half in found if half is not None)
+            twice = {portrait.image for portrait in train} & {portrait.image for portrait in test}
+            if twice:
+                raise DataError(f"{found[1]}: {min(twice)} stands in {found[0].name} too")
+            return [*train, *test], [False] * len(train) + [True] * len(test)
+        portraits = read_portraits(_require(root, self.labels(), f"Scores/{self.labels()}"))
+        return portraits, self._tested(root, portraits)
+
     def _tested(self, root: Path, portraits: list[Portrait]) -> list[bool]:
-        """Whether each portrait is in the official test part."""
+        """Whether each portrait is in the official test part, by the table of the split."""
         if self.split == "device":
-            file = _table(root, "Test split/Device Split.csv", "Device Split.csv")
+            file = _require(root, "Device Split.csv", "Test split/Device Split.csv")
             known, names = read_device_split(file), [portrait.image for portrait in portraits]
         else:
-            places = [root / "Test split" / "Scene Split.csv", root / "Scene Split.csv"]
-            found = next((place for place in places if place.is_file()), None)
-            if found is None:
+            table = _find(root, "Scene Split.csv", "Test split/Scene Split.csv")
+            if table is None:
                 return [portrait.scene in TEST_SCENES for portrait in portraits]
-            file, known, names = found, read_scene_split(found), [portrait.scene for portrait in portraits]
+            file, known, names = table, read_scene_split(table), [portrait.scene for portrait in portraits]
         for portrait, name in zip(portraits, names, strict=True):
             if name not in known:
                 raise DataError(f"{portrait.line.place}: {file.name} does not say where {name} belongs")
@@ -299,8 +311,13 @@ def _condition(scene: str) -> str:
     return scene.split("_")[0]
 
 
-def _table(root: Path, *places: str) -> Path:
-    for place in reversed(places):
-        if (root / place).is_file():
-            return root / place
-    raise DataError(f"{root}: there is no {places[-1]}, nor {places[0]}; zoo data show piq23 says the layout")
+def _find(root: Path, *places: str) -> Path | None:
+    """The first of some tables that is there."""
+    return next((root / place for place in places if (root / place).is_file()), None)
+
+
+def _require(root: Path, *places: str) -> Path:
+    found = _find(root, *places)
+    if found is None:
+        raise DataError(f"{root}: there is no {places[0]}, nor {places[1]}; zoo data show piq23 says the layout")
+    return found
