@@ -6,8 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from zoo.domains.reid.clip import TextTransformer, VisionTransformer
-from zoo.domains.reid.network import RDENetwork
+from zoo.domains.reid import CUHKPEDES, RDE, RDENetwork, TextTransformer, VisionTransformer, synthesize
 
 SIZE, WORDS, CONTEXT = (32, 16), 64, 12
 
@@ -35,3 +34,28 @@ def small_towers(seed=0):
 def network():
     """RDE over two small transformers, in eval mode."""
     return RDENetwork(*small_towers(), ratio=0.5, tse=24).eval()
+
+
+@pytest.fixture
+def small():
+    """Builds an RDE over two small transformers: ``small(seed=0, **arguments)``."""
+
+    def build(seed=0, **arguments):
+        image, text = small_towers(seed)
+        return RDE(image, text, **{"ratio": 0.5, "tse": 24, **arguments})
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """A synthesized CUHK-PEDES of 8 + 3 + 4 persons, 2 images each; not to be changed."""
+    folder = tmp_path_factory.mktemp("cuhk_pedes")
+    synthesize(folder, persons=(8, 3, 4), images=2)
+    return folder
+
+
+@pytest.fixture
+def data(made):
+    """Opens it: ``data(**arguments)``."""
+    return lambda **arguments: CUHKPEDES(root=str(made), **{"image_size": SIZE, "batch_size": 8, **arguments})

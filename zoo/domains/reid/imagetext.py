@@ -161,6 +161,7 @@ class ImageText(TextImageData):
         select_on: The split that picks ``best.ckpt``.
         val_fraction: Share of the training identities held out for validation, where no record is of the split val.
         split_seed: Which identities are held out.
+        memory: Keep resized training images in memory once read.
         file: The json or csv below the root. A json record or a csv row names its image (``image``, ``file``,
             ``file_path``, ...), its ``caption`` or list of ``captions``, and its ``split``; ``id`` and ``camera`` may
             be given. Without ids every image is an identity of its own.
@@ -192,12 +193,13 @@ class ImageText(TextImageData):
         select_on: Selection = "val",
         val_fraction: float = 0.0,
         split_seed: int = 0,
+        memory: bool = False,
         file: str = "captions.csv",
         images: str = ".",
     ) -> None:
         super().__init__(
             root, batch_size, workers, synthesize, limit, on_error, image_size, augment_image, augment_text,
-            noise, noise_file, noise_seed, select_on, val_fraction, split_seed,
+            noise, noise_file, noise_seed, select_on, val_fraction, split_seed, memory,
         )  # fmt: skip
         self.file, self.images = file, images
 
