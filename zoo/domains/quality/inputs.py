@@ -17,7 +17,12 @@ from zoo.training.images import as_images
 
 
 def image_bytes(images: Any, name: str = "images") -> list[Tensor]:
-    """Images as uint8 ``(3, H, W)`` each, on the CPU, where they are resized; see :func:`zoo.training.as_images` for what is taken."""
+    """Images as uint8 ``(3, H, W)`` each, on the CPU, where they are resized.
+
+    Args:
+        images: What :func:`zoo.training.as_images` takes.
+        name: What errors call them.
+    """
     return [to_bytes(image).cpu() for image in as_images(images, name)]
 
 

@@ -161,7 +161,7 @@ class Prediction(ZooModule):
         return self._finder
 
     def _find(self, images: Sequence[Tensor]) -> list[Tensor | None]:
-        """Faces of images in memory: a detector looks for them; a csv knows files only, so there they are used whole."""
+        """Faces of images in memory: a detector looks for them; a csv knows files only, so all are used whole."""
         if self.network.face is None or self.faces == "none":
             return [None] * len(images)
         detect = getattr(self.finder(), "detect", None)
