@@ -60,6 +60,18 @@ def test_exported_network_takes_any_batch_and_equals_eager(tmp_path, form, suffi
     torch.testing.assert_close(found, expected)
 
 
+class Echo(Toy):
+    """Names an output as its input."""
+
+    def forward(self, rows: Tensor, shift: Tensor) -> Output:
+        return NamedTuple("Echoed", [("scores", Tensor), ("rows", Tensor)])(shift, self.layer(rows))
+
+
+@pytest.mark.parametrize(("form", "suffix"), [("torch", ".pt2"), ("onnx", ".onnx")])
+def test_an_output_with_the_name_of_an_input_gets_another(tmp_path, form, suffix):
+    assert export(ToyModule(Echo()).eval(), tmp_path / f"net{suffix}", form).outputs == ["scores", "out_rows"]
+
+
 class FixedBatch(Toy):
     def forward(self, rows: Tensor, shift: Tensor) -> Output:
         return super().forward(rows.reshape(2, -1, 4), shift)

@@ -97,7 +97,8 @@ def export(module: ZooModule, path: Path, form: Format) -> Exported:
     inputs = module.export_inputs()
     network = Flat(module.network).eval()
     with torch.no_grad():
-        names = [name for name, _ in named_tensors(module.network(*inputs.values()))]
+        found = [name for name, _ in named_tensors(module.network(*inputs.values()))]
+    names = [f"out_{name}" if name in inputs else name for name in found]  # ONNX has one name space
     open_dims = {name: (0, *module.export_dynamic.get(name, ())) for name in inputs}
     if form == "onnx":
         _require_onnx()

@@ -30,6 +30,7 @@ def peak(path, protocol):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="measures memory as Linux tells it")
 def test_two_hours_take_the_memory_of_two_minutes(film, tmp_path):
     # streams of this kind may be put together as often as one likes
@@ -37,9 +38,8 @@ def test_two_hours_take_the_memory_of_two_minutes(film, tmp_path):
     long = tmp_path / "long.ts"
     long.write_bytes(short.read_bytes() * 60)
     few, base = peak(short, "official")
-    for protocol in ("official", "snippet16"):
-        many, mebibytes = peak(long, protocol)
-        print(f"{protocol}: {few} frames {base} MiB, {many} frames {mebibytes} MiB")
-        assert few == 1200
-        assert many > 71_000
-        assert mebibytes < base + 60
+    many, mebibytes = peak(long, "official")
+    print(f"{few} frames {base} MiB, {many} frames {mebibytes} MiB")
+    assert few == 1200
+    assert many > 71_000
+    assert mebibytes < base + 60

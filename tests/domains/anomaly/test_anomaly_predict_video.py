@@ -19,6 +19,7 @@ from zoo.domains.anomaly.events import top_events
 from zoo.domains.anomaly.streaming import Spool
 from zoo.domains.anomaly.strip import Reel
 from zoo.errors import InputError
+from zoo.export import export
 from zoo.training import DataError
 
 
@@ -272,3 +273,19 @@ def test_a_spool_behaves_as_the_array_that_went_in():
         np.testing.assert_array_equal(
             segment_features(spool, 32, "matlab"), segment_features(rows.numpy(), 32, "matlab")
         )
+
+
+@pytest.mark.parametrize(("method", "form", "suffix"), [(MILRanking, "torch", ".pt2"), (RTFM, "onnx", ".onnx")])
+def test_detectors_are_exported_for_any_number_of_videos_and_rows(tmp_path, method, form, suffix):
+    if form == "onnx":
+        onnxruntime = pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    model = method(features=16).eval()
+    done = export(model, tmp_path / f"net{suffix}", form)  # holds it to the eager network
+    assert done.inputs == {"features": (None, None, 16)}
+    rows = torch.rand(3, 45, 16)
+    if form == "torch":
+        found = torch.export.load(done.path).module()(rows)[0]
+    else:
+        found = torch.from_numpy(onnxruntime.InferenceSession(done.path).run(["scores"], {"features": rows.numpy()})[0])
+    torch.testing.assert_close(found, model.predict(rows).scores, atol=1e-5, rtol=1e-4)
