@@ -46,7 +46,7 @@ def outcome(folder: str, rank: int, world: int) -> dict[str, object]:
         "gradients": gradients,
         "losses": {name: value.detach()[order] for name, value in losses.items()},
         "index": index[order],
-        "metrics": metrics.compute(),
+        "metrics": {name: float(value) for name, value in metrics.compute().items()},
     }
 
 

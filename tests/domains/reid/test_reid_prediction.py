@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from itertools import pairwise
 
 import pandas as pd
 import pytest
@@ -100,9 +99,9 @@ def test_search_is_exact_and_equal_images_keep_their_order():
     fused = (cosine(texts.bge, images.bge) + cosine(texts.tse, images.tse)) / 2
     expected = fused.sort(dim=1, descending=True, stable=True)
     torch.testing.assert_close(scores, expected.values[:, :20])
-    steps = [after - before for row in places.tolist() for before, after in pairwise(row)]
-    assert 100 in steps
-    assert -100 not in steps
+    equal = scores[:, 1:] == scores[:, :-1]
+    assert equal.any()  # the twins
+    assert (places[:, 1:] > places[:, :-1])[equal].all()
     bge, tse = index.parts(texts, places)
     torch.testing.assert_close((bge + tse) / 2, scores)
     assert index.search(texts, 1000)[0].shape == (5, 300)
@@ -175,7 +174,7 @@ def test_a_search_gives_rows_and_a_picture_per_query(model, folder):
         ({"gallery": "nowhere", "query": ["a man"]}, "nowhere: there is no such folder of images, nor an index"),
         ({"gallery": "EMPTY", "query": ["a man"]}, "holds no image"),
         ({"gallery": "EMPTY", "query": [""]}, "caption 0 is empty"),
-        ({"gallery": "EMPTY", "query": ["a man"], "top": -1}, "--top must be at least 1, got -1"),
+        ({"gallery": "EMPTY", "query": ["a man"], "top": 0}, "--top must be at least 1, got 0"),
     ],
 )
 def test_requests_that_cannot_be_answered_are_named(model, tmp_path, request_, message):
@@ -212,7 +211,7 @@ def test_a_file_of_captions_is_ranked(model, made, tmp_path):
 
 def test_the_network_is_exported_with_an_open_batch(model):
     inputs = model.export_inputs()
-    batch = torch.export.Dim("batch", min=1)
+    batch = torch.export.Dim("batch")
     program = torch.export.export(
         model.network, tuple(inputs.values()), dynamic_shapes={name: {0: batch} for name in inputs}
     )

@@ -109,6 +109,8 @@ class RDE(RDEPrediction):
             self.network = RDENetwork(image, text, ratio, tse)
         except ValueError as error:
             raise InputError(f"model: {error}") from error
+        if weights != "float32" and not self.parts():
+            raise InputError(f"model.weights: {weights} is for CLIP's towers, these are others; set it to float32")
         self.ranking = ranking if ranking is not None else TripletAlignment()
         self.reduction = reduction or released_reduction(self.ranking)
         self.positives = positives or released_positives(self.ranking)

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from zoo.domains.reid.clip import Attention, LayerNorm, TextTransformer, VisionTransformer
+from zoo.domains.reid.clip import Attention, TextTransformer, VisionTransformer
 from zoo.domains.reid.selection import TokenSelection
 from zoo.domains.reid.towers import ImageTower, TextTower, TowerOutput
 
@@ -153,7 +153,7 @@ def store_weights(network: RDENetwork, weights: Weights) -> None:
     """
     dtype = getattr(torch, weights)
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear | Attention) and not isinstance(module, LayerNorm):
+        if isinstance(module, nn.Conv2d | nn.Linear | Attention):
             for parameter in module.parameters(recurse=False):
                 parameter.data = parameter.data.to(dtype)
         for name in ("proj", "text_projection"):

@@ -179,7 +179,7 @@ class RDEPrediction(ZooModule):
         absent = [f"--{name}" for name in ("gallery", "query") if not request.get(name)]
         if absent:
             raise InputError(f"a search needs --gallery FOLDER and --query TEXT, {' and '.join(absent)} is missing")
-        queries, top = list(request["query"]), int(request.get("top") or TOP)
+        queries, top = list(request["query"]), TOP if request.get("top") is None else int(request["top"])
         if top < 1:
             raise InputError(f"--top must be at least 1, got {top}")
         texts = Embeddings(*(feature.cpu() for feature in self.encode_text(queries)))
