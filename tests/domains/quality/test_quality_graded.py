@@ -152,6 +152,18 @@ def test_clean_photographs_are_compared_for_near_duplicates(photographs):
     assert len({file for found in files for file in found}) == 20
 
 
+def test_a_photograph_that_cannot_be_read_is_skipped_with_its_versions(tmp_path):
+    synthesize_photographs(tmp_path, count=20)
+    bad = tmp_path / "photographs" / "007.png"
+    bad.write_bytes(bad.read_bytes()[:100])
+    data = GradedDistortions(root=str(tmp_path), on_error="skip", faces="csv", boxes="boxes.csv", **SMALL)
+    items = [data.items(split) for split in ("train", "val", "test")]
+    assert sum(map(len, items)) == 19 * 36
+    assert not any("007.png" in found.items.name(int(index)) for found in items for index in found.subset)
+    (told,) = data.skipped
+    assert f"{bad}: the image is damaged (" in told
+
+
 def test_made_up_photographs_are_a_function_of_the_seed(tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         synthesize_photographs(tmp_path / name, seed, count=2)

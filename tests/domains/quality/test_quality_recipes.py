@@ -99,7 +99,7 @@ def test_demo_is_clearly_better_than_chance(zoo, tmp_path):
     result = json.loads(evaluated.stdout)
     assert (result["data"], result["protocol"]) == ("quality/graded", "centre crop")
     metrics = result["metrics"]
-    assert metrics["srcc_mean"] > 0.5  # three of six epochs; an untrained network's interval holds 0
+    assert metrics["srcc_mean"] > 0.5  # three of six epochs; an untrained network gives about -0.2
     assert metrics["srcc_mean_low"] > 0.4
     assert metrics["scenes"] == 12
     assert {f"{name}_{kind}" for name in ("srcc", "krcc", "plcc", "rmse", "mae") for kind in (

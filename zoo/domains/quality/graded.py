@@ -6,7 +6,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 from zlib import crc32
 
 import numpy as np
@@ -271,6 +271,21 @@ class GradedDistortions(QualityData):
         place = (self._with_faces(root, chosen), scene_names(self._all(root)), self.view(root), split == "train")
         return Graded(*place, made, self.side, self.distortion_seed, self.spread)
 
+    def _usable(self, items: Items, split: Split) -> np.ndarray:
+        """Indices of the versions of all photographs that can be read; each photograph is read once to know."""
+        if self.on_error == "stop":
+            return np.arange(len(items))
+        count = len(cast(Graded, items).made)
+        good: list[int] = []
+        for first in range(0, len(items), count):
+            try:
+                items.item(first, np.random.default_rng(0))
+            except DataError as error:
+                self.skipped[f"{split}: {error}"] += 1
+            else:
+                good += range(first, first + count)
+        return np.asarray(good, dtype=int)
+
     def prepare(self, source: Path, out: Path) -> None:
         """Writes all versions as PNG files and ``scores.csv``, which ``ScoredImages`` reads; goes on where it stopped.
 
@@ -280,8 +295,7 @@ class GradedDistortions(QualityData):
         """
         rows: list[list[Any]] = []
         for split in get_args(Split):
-            items = self.read(source, split)
-            assert isinstance(items, Graded)
+            items = cast(Graded, self.read(source, split))
             for index in range(len(items)):
                 photo, _, label = items.name(index).rpartition("#")
                 name = f"images/{Path(photo).with_suffix('').as_posix()}/{label}.png"
