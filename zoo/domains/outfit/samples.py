@@ -60,6 +60,7 @@ class Table:
 
     def __init__(self, image: np.ndarray, text: np.ndarray, catalogue: Catalogue, pixels: bool) -> None:
         self.image, self.text, self.catalogue, self.pixels = image, text, catalogue, pixels
+        self.unusable = np.isnan(image).any(1)
 
     def check(self, sample: Sample) -> Sample:
         """The sample, with its pictures where pixels are used.
@@ -74,7 +75,7 @@ class Table:
                     raise DataError(f"{item.place}: item {item.id} has no picture")
                 if number not in sample.pictures:
                     sample.pictures[number] = read_image(item.image, f"{item.place} (image {item.image})")
-            elif np.isnan(self.image[number]).any():
+            elif self.unusable[number]:
                 assert item.image is not None  # only a picture that could not be read leaves nan
                 read_image(item.image)  # tells what is wrong with it
                 raise DataError(f"{item.image}: its features are not finite")
