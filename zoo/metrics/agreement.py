@@ -104,6 +104,8 @@ def agreement(predicted: np.ndarray, target: np.ndarray) -> Agreement:
             raise ValueError(f"{name}: {int((~np.isfinite(values)).sum())} of {len(values)} are not finite")
     if len(target) < 2 or _constant(target):
         raise ValueError(f"target: {len(target)} scores without two that differ; they order nothing")
+    order = np.lexsort((predicted, target))  # or the last digits would depend on the order of the images
+    predicted, target = predicted[order], target[order]
     mapped = fit_logistic(predicted, target)
     fitted = mapped is not None
     if mapped is None:
@@ -135,8 +137,8 @@ class QualityAgreement(Metric):
     the raw predictions are measured and the scene is counted. A scene whose scores do not differ has no order: it is
     left out and counted.
 
-    Every image is kept and put in a fixed order first, so that the result depends neither on the batch size nor on how
-    images are shared out to processes, to the last digit.
+    Every image is kept, and put in a fixed order before anything is computed, so that the result depends neither on the
+    batch size nor on how images are shared out to processes, to the last digit.
 
     Args:
         resamples: Bootstrap resamples of scenes, for the 95 % interval of the mean SRCC; 0 for none.

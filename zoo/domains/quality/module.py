@@ -16,6 +16,7 @@ from zoo.domains.quality.loss import Regression, objective, paper_loss
 from zoo.domains.quality.network import LIQE_LOGITS, Branches, DualBranch, QualityOutput
 from zoo.domains.quality.picture import draw_batch
 from zoo.domains.quality.prediction import Prediction
+from zoo.domains.quality.report import per_scene
 from zoo.domains.quality.views import CENTRE, CROPS, Crops
 from zoo.errors import InputError
 from zoo.layers import pretrained_allowed
@@ -152,6 +153,10 @@ class DNPIQA(Prediction):
             finish()
         except ValueError as error:
             raise InputError(f"the {split} split cannot be evaluated: {error}") from error
+
+    def report(self, rows: list[Row]) -> tuple[dict[str, list[Row]], dict[str, Figure]]:
+        """``scenes.csv``: the figures of each scene."""
+        return {"scenes": per_scene(rows)}, {}
 
     @property
     def protocol(self) -> str:
