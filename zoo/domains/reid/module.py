@@ -181,6 +181,10 @@ class RDE(RDEPrediction):
         kept: Tensor = labels.to(index.device)[index].float()
         return kept
 
+    def on_train_start(self) -> None:
+        """Lightning leaves the modes of a new module as they are: BatchNorm has to be told."""
+        self.train()
+
     def on_train_epoch_start(self) -> None:
         """Divides the pairs anew, unless the checkpoint that training goes on from was written in this epoch."""
         if self.division and self._divided != self.current_epoch:
