@@ -347,6 +347,9 @@ def test_path_of_another_attribute(own):
 def test_koniq_official_sets_and_other_tables(tmp_path):
     data = KonIQ10k(synthesize=True, **SMALL)
     assert [len(data.items(split)) for split in ("train", "val", "test")] == [16, 6, 8]
+    scaled = KonIQ10k(synthesize=True, score_unit=15.0, **SMALL)
+    assert scaled.items("test")[0, 0]["score"] == data.items("test")[0, 0]["score"] / 15
+    assert message(tmp_path, lambda: KonIQ10k(score_unit=0)) == "data.score_unit must be above 0, got 0"
     root = shutil.copytree(data.folder(), tmp_path / "koniq")
     official = root / "koniq10k_distributions_sets.csv"
     with official.open() as stream:

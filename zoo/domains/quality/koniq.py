@@ -10,6 +10,7 @@ from zoo.domains.quality.pairs import PARTNERS, Plan
 from zoo.domains.quality.photos import Photo
 from zoo.domains.quality.synthesis import synthesize_koniq
 from zoo.domains.quality.tables import read_table, require_distinct
+from zoo.errors import InputError
 from zoo.training import DataError, Split
 
 SETS: dict[str, Split] = {"training": "train", "validation": "val", "test": "test"}
@@ -80,6 +81,8 @@ class KonIQ10k(QualityData):
         limit: Use only so many images of each split.
         on_error: ``stop`` at the first image that cannot be read, or ``skip`` such images, count and report them.
         split_seed: Shares images out (70, 10, 20 %) where the table at hand has no official sets.
+        score_unit: What scores are divided by. Fidelity takes a difference of 1 for a clear one; the official sets
+            count from 0 to 100, with a standard deviation of about 15.
         pairs: ``csv``, ``batch`` or ``epoch``, see :class:`zoo.domains.quality.data.QualityData`.
         pairs_file: Csv of pairs below the root, with the columns ``first`` and ``second``.
         partners: How often an image is the first of a pair in an epoch, where pairs are drawn.
@@ -113,6 +116,7 @@ class KonIQ10k(QualityData):
         limit: int | None = None,
         on_error: Literal["stop", "skip"] = "stop",
         split_seed: int = 0,
+        score_unit: float = 1.0,
         pairs: Plan = "batch",
         pairs_file: str | None = None,
         partners: int = PARTNERS,
@@ -127,7 +131,9 @@ class KonIQ10k(QualityData):
     ) -> None:
         super().__init__(root, batch_size, workers, synthesize, limit, on_error, pairs, pairs_file, partners,
                          1, steps_per_epoch, resize, crop, faces, boxes, yunet, margin, aux)  # fmt: skip
-        self.split_seed = split_seed
+        if not score_unit > 0:
+            raise InputError(f"data.score_unit must be above 0, got {score_unit}")
+        self.split_seed, self.score_unit = split_seed, score_unit
 
     def photos(self, root: Path) -> list[Photo]:
         """All photographs.
@@ -147,7 +153,7 @@ class KonIQ10k(QualityData):
             Photo(
                 f"{folder}/{one.image}",
                 root / folder / one.image,
-                one.mos,
+                one.mos / self.score_unit,
                 "all",
                 f"{one.place} ({one.image})",
                 one.split or drawn[one.image],
