@@ -96,6 +96,12 @@ def test_the_same_class_given_again_keeps_its_arguments(workshop, name: str, opt
     assert recipe.notes == []
 
 
+@pytest.mark.parametrize("option", ["optimizer", "optimizer.class_path"])
+def test_a_misspelt_class_is_told_even_where_the_nearest_is_the_one_already_there(workshop, option: str) -> None:
+    seen = workshop.seen(workshop.sample, [(option, "AdamWW")])
+    assert any("'AdamWW'; did you mean" in line and "AdamW'?" in line for line in seen), seen
+
+
 def test_classes_are_switched_before_their_arguments_are_set(workshop) -> None:
     options = [
         ("optimizer.momentum", "0.9"),

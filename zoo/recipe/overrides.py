@@ -246,7 +246,9 @@ class Changes:
         if first.content == second.content:
             return True
         one, other = slot_of(self.classes, kind, first)[1], slot_of(self.classes, kind, second)[1]
-        return one is not None and other is not None and one.found is not None and one.found == other.found
+        if one is None or other is None or other.problem is not None:  # a misspelt class must come to be told
+            return False
+        return one.found is not None and one.found == other.found
 
     def _note_dropped(self, before: dict[Scalar, Node], text: Node | None, chosen: Node, option: Option) -> None:
         body = before.get("init_args")
