@@ -53,7 +53,7 @@ KEY = ("part", "variant", "seed", "lr")
 
 BACKBONE = "tf_efficientnet_lite0"
 SEEDS, TUNING_SEED = (0, 1, 2, 3, 4), 100
-RATES = (3e-4, 1e-3, 3e-3)
+RATES = (1e-3, 3e-3, 1e-2)
 STEPS, BATCH, PER_BATCH, DECAY = 400, 64, 8, 1e-4
 SPREAD = (0.5, 3.0)  # of the logarithm of a photograph's factor, and of its offset, in levels
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
