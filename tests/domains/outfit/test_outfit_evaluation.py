@@ -117,3 +117,11 @@ def test_equal_distances_share_a_place():
     metric.update(torch.ones(20, 2), torch.arange(20), torch.zeros(20).long(), torch.zeros(20, dtype=torch.bool))
     metric.update(torch.zeros(1, 2), torch.tensor([7]), torch.tensor([0]), torch.tensor([True]))
     assert values(metric)["recall10"] == 0.5
+
+
+def test_a_question_whose_answer_is_missing_is_not_asked():
+    metric = Retrieval(details=True)
+    metric.update(torch.ones(3, 2), torch.arange(3), torch.zeros(3).long(), torch.zeros(3, dtype=torch.bool))
+    metric.update(torch.zeros(2, 2), torch.tensor([1, 9]), torch.zeros(2).long(), torch.ones(2, dtype=torch.bool))
+    metric.update(torch.zeros(1, 2), torch.tensor([1]), torch.tensor([5]), torch.tensor([True]))  # an empty gallery
+    assert values(metric)["recall_questions"] == 1

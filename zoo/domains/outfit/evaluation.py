@@ -193,7 +193,9 @@ class Retrieval(Collected):
         embeddings, keys, galleries, queries = found
         better, equal = [], []
         for gallery in galleries.unique().tolist():
-            asked, items = (galleries == gallery) & queries, (galleries == gallery) & ~queries
+            items = (galleries == gallery) & ~queries
+            # with data.limit a gallery may lack an answer; then the question cannot be asked
+            asked = (galleries == gallery) & queries & torch.isin(keys, keys[items])
             if not asked.any():
                 continue
             first, second = gallery_ranks(embeddings[asked], embeddings[items], keys[asked], keys[items])
