@@ -187,7 +187,9 @@ class OutfitData(ZooData):
         for number in used:
             image = items[number].image
             if image is None:
-                raise DataError(f"{items[number].place}: item {items[number].id} has no picture")
+                raise DataError(
+                    f"{items[number].place}: item {items[number].id} has no picture (encoder.image: null does without)"
+                )
             if image.is_file():
                 files[number] = image
             elif self.on_error == "stop":

@@ -326,7 +326,7 @@ class PolyvoreMetadata(OutfitData):
         limit: Use only so many samples of each split.
         on_error: ``stop`` at the first unusable picture, or ``skip`` the samples that need one, count and report them.
         task: What is trained and evaluated.
-        encoder: How pictures and texts become features; the same as the model's. Null is ``ItemEncoder()``.
+        encoder: How pictures and texts become features; the same as the model's. Null is words alone.
         features: Features computed before, instead of the encoder: a file or folder, relative to the data.
         pixels: Give the network pictures, for a picture network that is trained along.
         negatives: Sampled negatives of a retrieval query.
@@ -372,7 +372,8 @@ class PolyvoreMetadata(OutfitData):
         official: bool = True,
     ) -> None:
         super().__init__(
-            root, batch_size, workers, synthesize, limit, on_error, task, encoder, features, pixels, negatives,
+            root, batch_size, workers, synthesize, limit, on_error, task,
+            encoder if encoder is not None else ItemEncoder(image=None), features, pixels, negatives,
             curriculum, questions, target, gallery, replace,
         )  # fmt: skip
         self.split_seed, self.official = split_seed, official

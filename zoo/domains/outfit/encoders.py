@@ -51,8 +51,8 @@ class ItemEncoder:
 
     def __init__(
         self,
-        image: str | None = "tf_efficientnet_lite0",
-        pretrained: bool | str = True,
+        image: str | None = "colours",
+        pretrained: bool | str = False,
         size: int = 224,
         text: str | None = "words",
         words: int = 256,
