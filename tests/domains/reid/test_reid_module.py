@@ -129,10 +129,10 @@ def test_a_checkpoint_carries_labels_and_generator(small, data, fit, tmp_path):
     divided = []
     other.divide = lambda: divided.append(True)
     other.trainer = trainer
-    trainer.fit_loop.epoch_progress.current.processed = 0
+    trainer.fit_loop.epoch_progress.current.completed = 0
     other.on_train_epoch_start()  # the epoch that the checkpoint was written in: its labels stay
     assert divided == []
-    trainer.fit_loop.epoch_progress.current.processed = 1
+    trainer.fit_loop.epoch_progress.current.completed = 1
     other.on_train_epoch_start()
     assert divided == [True]
 
