@@ -20,6 +20,7 @@ from zoo.domains.calibration.baselines import (
     Mixup,
     RegMixup,
     mmce,
+    mmce_weighted_official,
 )
 from zoo.domains.calibration.loss import MNDCG, Outputs
 from zoo.errors import InputError
@@ -50,6 +51,8 @@ def loss(objective, given=None):
         (EntropyPenalty(), 0.46936241),
         (L1Penalty(), 1.14861536),
         (MMCE(), 0.51302248),
+        (MMCE(variant="official"), 0.51302248),
+        (MMCE(weighted=True, variant="official"), 0.82979631),
         (MDCA(variant="official"), 0.9915508),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, float) else "",
@@ -118,9 +121,20 @@ def test_weighted_mmce_is_zero_where_all_are_right_or_all_wrong():
     for labels in (LOGITS.argmax(-1), LOGITS.argmin(-1)):
         logits = LOGITS.clone().requires_grad_()
         value = mmce(logits, labels, weighted=True)
+        value = value + mmce_weighted_official(logits, labels)
         value.backward()
         assert value.item() == 0.0
         assert not logits.grad.any()
+
+
+def test_focal_with_a_small_gamma_has_a_gradient_where_the_label_is_certain():
+    logits = torch.tensor([[200.0, -200, 0], [0, 1, 2]], requires_grad=True)
+    labels = torch.tensor([0, 1])
+    for objective in (Focal(0.5), FLSD53(0.5)):
+        (gradient,) = torch.autograd.grad(sum(objective(outputs(logits, labels)).values()), logits)
+        assert torch.isfinite(gradient).all()
+        assert not gradient[0].any()
+        assert gradient[1].any()
 
 
 def test_mixup_is_the_mixture_of_two_cross_entropies():
@@ -173,6 +187,7 @@ def test_extreme_logits_stay_finite(objective):
     [
         (lambda: LabelSmoothing(1.5), r"objective.smoothing must lie in \[0, 1\], got 1.5"),
         (lambda: Focal(-1), "objective.gamma must not be negative, got -1"),
+        (lambda: MMCE(variant="exact"), "objective.variant must be one of paper, official, got 'exact'"),
         (lambda: MDCA(variant="exact"), "objective.variant must be one of paper, official, got 'exact'"),
         (
             lambda: MDCA(variant="official", classification=Focal()),

@@ -26,6 +26,7 @@ from zoo.domains.calibration import (
     TinyImageNet,
 )
 from zoo.domains.calibration.data_cifar_files import CIFAR10_NAMES
+from zoo.domains.calibration.data_folder import label_names
 from zoo.domains.calibration.data_views import CIFAR, IMAGENET
 from zoo.training.images import read_image
 
@@ -287,6 +288,20 @@ def test_a_folder_without_val_and_test_is_shared_out(made, tmp_path):
     assert len(ids["train"] | ids["val"] | ids["test"]) == 80
     whole = ImageFolder(root=str(made(ImageFolder)))
     assert [len(whole.items(split)) for split in ("train", "val", "test")] == [80, 20, 40]
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (["10", "9", "9"], ["9", "10"]),
+        (["1", "01", "001", "2"], ["001", "01", "1", "2"]),
+        (["²", "1"], ["1", "²"]),
+        (["-1", "b", "a"], ["-1", "a", "b"]),
+    ],
+)
+def test_the_order_of_a_tables_classes(labels, names):
+    """By value, equal values by their letters: the same in every process."""
+    assert label_names(labels) == names
 
 
 def test_a_table_with_splits_and_numbers(made, tmp_path):

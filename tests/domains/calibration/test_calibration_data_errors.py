@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import shutil
 
 import numpy as np
@@ -198,6 +199,11 @@ def test_class_lists(made):
     file = root / "classes.txt"
     file.write_text("one\ntwo\none\n")
     assert told(items(CIFAR10JPEG, root)) == f"{file}:3: the class 'one' comes twice"
+    names = ["\u00fcber", *(f"class {number}" for number in range(9))]
+    file.write_bytes("\r\n".join(names).encode("utf-8-sig"))
+    data = CIFAR10JPEG(str(root))
+    data.items("test")
+    assert data.class_names == names
     file.write_text("\n")
     assert told(items(CIFAR10JPEG, root)) == f"{file}: holds no class name"
     file.unlink()
@@ -241,7 +247,11 @@ def test_cub_tables(made):
     labels = root / "image_class_labels.txt"
     good = labels.read_text()
     labels.write_text(good.replace("3 1\n", "3 0\n", 1))
-    assert told(items(CUB200, root)) == f"{labels}: image 3 has '0', expected a whole number from 1"
+    assert told(items(CUB200, root)) == f"{labels}:3: image 3 has '0', expected a whole number from 1"
+    labels.write_text("".join(sorted(good.replace("3 1\n", "3 ²\n", 1).splitlines(keepends=True), reverse=True)))
+    assert re.fullmatch(
+        rf"{re.escape(str(labels))}:\d+: image 3 has '²', expected a whole number from 1", told(items(CUB200, root))
+    )
     labels.write_text(good.replace("3 1\n", "", 1))
     assert told(items(CUB200, root)) == f"{labels}: has no line for image 3, which images.txt names"
     labels.write_text(good.replace("3 1\n", "3\n", 1))
@@ -335,7 +345,12 @@ def test_unknown_sets(made, tmp_path):
     assert told(items(CIFAR10, root, "test", ood=[str(empty)])) == (
         f"{empty}: the out-of-distribution folder holds no image"
     )
-    assert told(items(CIFAR10, root, "test", ood=["tiny_imagenet"])).startswith("no data for tiny_imagenet: looked in ")
+    assert told(items(CIFAR10, root, "test", ood=["tiny_imagenet"])).startswith(
+        f"data.ood: tiny_imagenet is neither in {root.parent}/tiny_imagenet nor in the usual places (set ZOO_DATA; "
+    )
+    assert told(lambda: CIFAR10(ood=["a/images", "svhn", "b/images/"])) == (
+        "data.ood: 'a/images' and 'b/images/' are both called 'images' in the figures; rename one folder"
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from zoo.domains.calibration import MNDCG, MRL, CrossEntropy, Digits, Mixup, RankMixup
+from zoo.domains.calibration.data_views import resized
 from zoo.domains.calibration.evaluation import fits_temperature
 from zoo.domains.calibration.mixing import Draws, by_image, mix, one_hot
 from zoo.domains.calibration.temperature import fit_temperature
@@ -270,6 +271,20 @@ def test_predict_prepares_as_the_data_does(small):
     ):
         torch.testing.assert_close(module.predict(images).logits, logits)
     torch.testing.assert_close(module.predict(wanted, preprocess=False).logits, logits)
+
+
+def test_predict_sees_the_whole_of_a_larger_image(small):
+    """Data of one size are not resized, but a photograph of a user is, not cut to the few pixels of its centre."""
+    module = small().eval()
+    blocks = torch.randint(256, (3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    large = blocks.repeat_interleave(4, 1).repeat_interleave(4, 2)
+    wanted = resized(large.numpy(), 8)
+    assert wanted.shape == (3, 8, 8)
+    given = module.predict(large).logits
+    torch.testing.assert_close(given, module.predict(wanted).logits)
+    assert (given - module.predict(large[:, 12:20, 12:20]).logits).abs().max() > 1e-3
+    wide = torch.nn.functional.pad(large, (8, 8))  # the centre of the longer side
+    torch.testing.assert_close(module.predict(wide).logits, given, rtol=0, atol=0.05)
 
 
 def test_predict_gives_the_named_fields(small):

@@ -19,6 +19,7 @@ from zoo.errors import InputError
 
 Variant = Literal["paper", "official"]
 MMCE_WIDTH = 0.4
+PAIR_SHIFT, ROOT_SHIFT = 1e-5, 1e-10  # keep the released weighted MMCE and its gradient finite
 CLAMP = 1e-10
 
 
@@ -151,17 +152,23 @@ class MMCE(Objective):
     Args:
         alpha: Weight of the error, >= 0.
         weighted: Whether correct and wrong images are averaged apart.
+        variant: Matters for ``weighted`` alone: ``paper``, or ``official`` for the released code's figure, the root of
+            sums whose pairs are averaged twice, see :func:`mmce_weighted_official`.
     """
 
-    def __init__(self, alpha: float = 1.0, weighted: bool = False) -> None:
+    def __init__(self, alpha: float = 1.0, weighted: bool = False, variant: Variant = "paper") -> None:
         super().__init__()
         check_weight("alpha", alpha)
-        self.alpha, self.weighted = alpha, weighted
+        check_choice("objective.variant", variant, get_args(Variant))
+        self.alpha, self.weighted, self.variant = alpha, weighted, variant
 
     def forward(self, outputs: Outputs) -> dict[str, Tensor]:
         """``ce`` and ``mmce``."""
         logits = wide(outputs.logits)
-        value = mmce(logits, outputs.labels, self.weighted)
+        if self.weighted and self.variant == "official":
+            value = mmce_weighted_official(logits, outputs.labels)
+        else:
+            value = mmce(logits, outputs.labels, self.weighted)
         return {"ce": cross_entropy(logits, outputs.labels), "mmce": self.alpha * value}
 
 
@@ -272,7 +279,8 @@ def log_probability(outputs: Outputs) -> Tensor:
 
 def focal(log_p: Tensor, gamma: Tensor) -> Tensor:
     """``-(1 - p)^gamma log p``, elementwise."""
-    return -((1 - log_p.exp()) ** gamma) * log_p
+    rest = (1 - log_p.exp()).clamp(min=torch.finfo(log_p.dtype).tiny)  # a root has no gradient at 0
+    return -(rest**gamma) * log_p
 
 
 def soft_cross_entropy(mixed: Tensor, targets: Tensor) -> Tensor:
@@ -296,14 +304,47 @@ def mmce(logits: Tensor, labels: Tensor, weighted: bool = False) -> Tensor:
     """
     confidence, predicted = logits.softmax(-1).max(-1)
     correct = (predicted == labels).to(confidence.dtype)
-    kernel = torch.exp(-(confidence.unsqueeze(1) - confidence.unsqueeze(0)).abs() / MMCE_WIDTH)
     if weighted:
         right, wrong = correct.sum(), (1 - correct).sum()
         both = ((right > 0) & (wrong > 0)).to(confidence.dtype)
         share = both * torch.where(correct > 0, (1 - confidence) / right.clamp(min=1), -confidence / wrong.clamp(min=1))
     else:
         share = (correct - confidence) / len(labels)
-    return (share.unsqueeze(1) * share.unsqueeze(0) * kernel).sum()
+    return (share.unsqueeze(1) * share.unsqueeze(0) * kernel(confidence, confidence)).sum()
+
+
+def mmce_weighted_official(logits: Tensor, labels: Tensor) -> Tensor:
+    """The weighted calibration error as the released code gives it.
+
+    The mean over pairs is divided by the number of pairs once more, so that the error shrinks with the batch, and its
+    root is taken: with m correct images, n wrong ones and kernel k, the root of ``mean (1 - c_i) (1 - c_j) k / m^2 +
+    mean c_i c_j k / n^2 - 2 mean (1 - c_i) c_j k / (m n)`` over pairs of correct, of wrong, and of unlike images.
+
+    Args:
+        logits: ``(B, C)``.
+        labels: ``(B,)``.
+
+    Returns:
+        A scalar; 0 where all or none are correct.
+    """
+    confidence, predicted = logits.softmax(-1).max(-1)
+    correct = predicted == labels
+    right, wrong = confidence[correct], confidence[~correct]
+    if not len(right) or not len(wrong):
+        return 0 * confidence.sum()
+
+    def part(first: Tensor, first_share: Tensor, second: Tensor, second_share: Tensor) -> Tensor:
+        pairs = first_share.unsqueeze(1) * second_share.unsqueeze(0) * kernel(first, second)
+        return pairs.mean() / (pairs.numel() + PAIR_SHIFT)
+
+    square = part(right, 1 - right, right, 1 - right) + part(wrong, wrong, wrong, wrong)
+    square = square - 2 * part(right, 1 - right, wrong, wrong)
+    return (square.clamp(min=0) + ROOT_SHIFT).sqrt()
+
+
+def kernel(first: Tensor, second: Tensor) -> Tensor:
+    """``exp(-|a - b| / 0.4)`` of all pairs of confidences ``(M,)`` and ``(N,)``: ``(M, N)``."""
+    return torch.exp(-(first.unsqueeze(1) - second.unsqueeze(0)).abs() / MMCE_WIDTH)
 
 
 def _check_share(name: str, value: float) -> None:

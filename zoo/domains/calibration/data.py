@@ -7,7 +7,7 @@ names). Items of the k-th out-of-distribution set (``data.ood``, from 0) have th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,6 +74,7 @@ class ImageData(ZooData):
         super().__init__(root, batch_size, workers, synthesize, limit, on_error)
         if split_seed < 0:
             raise InputError(f"data.split_seed must not be negative, got {split_seed}")
+        check_names(ood or ())
         self.train_view, self.test_view, self.statistics = train_view, test_view, statistics
         self.ood, self.split_seed, self.drop_last = list(ood or ()), split_seed, drop_last
         self.size, self.resize, self.stretch = test_view.size, test_view.resize, test_view.stretch
@@ -141,7 +142,14 @@ class ImageData(ZooData):
         place = root.parent / other.dataset
         if not other.use_synthesized and place.is_dir() and place != root:
             return place
-        return other.folder()
+        try:
+            return other.folder()
+        except InputError as error:
+            # data.root, which the error speaks of, is the folder of this data set
+            raise InputError(
+                f"data.ood: {other.dataset} is neither in {place} nor in the usual places (set ZOO_DATA; zoo data show "
+                f"{other.dataset} says where to get it); a folder of images does as well"
+            ) from error
 
     def statistics_of(self, split: Split) -> Statistics:
         """What the images of a split are normalised with."""
@@ -173,3 +181,19 @@ class ImageData(ZooData):
     def synthetic_arguments(self) -> dict[str, Any]:
         """The seed; everything else is fixed."""
         return {"seed": self.seed}
+
+
+def check_names(ood: Sequence[str]) -> None:
+    """Refuses two out-of-distribution sets whose figures would have one name, that of the last folder.
+
+    Raises:
+        InputError: Names both.
+    """
+    seen: dict[str, str] = {}
+    for given in ood:
+        name = Path(given).name
+        if name in seen:
+            raise InputError(
+                f"data.ood: {seen[name]!r} and {given!r} are both called {name!r} in the figures; rename one folder"
+            )
+        seen[name] = given

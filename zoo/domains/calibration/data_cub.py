@@ -113,8 +113,8 @@ def read_cub(root: Path) -> tuple[list[str], np.ndarray, np.ndarray, list[str]]:
         missing = next((image for image in paths if image not in table), None)
         if missing is not None:
             raise DataError(f"{root / name}: has no line for image {missing}, which {TABLES[0]} names")
-    labels = [_number(root / TABLES[1], image, classes[image], range(1, 100_000)) - 1 for image in paths]
-    train = [_number(root / TABLES[2], image, parts[image], range(2)) for image in paths]
+    labels = [_number(root / TABLES[1], classes, image, range(1, 100_000)) - 1 for image in paths]
+    train = [_number(root / TABLES[2], parts, image, range(2)) for image in paths]
     names = _class_names(root, paths, labels)
     for line, path in enumerate(paths.values(), start=1):
         if not (root / "images" / path).is_file():
@@ -138,9 +138,14 @@ def _table(file: Path) -> dict[str, str]:
     return rows
 
 
-def _number(file: Path, image: str, value: str, allowed: range) -> int:
-    if not value.isdigit() or int(value) not in allowed:
-        raise DataError(f"{file}: image {image} has {value!r}, expected a whole number from {allowed.start}")
+def _number(file: Path, table: dict[str, str], image: str, allowed: range) -> int:
+    value = table[image]
+    if not value.isdecimal() or int(value) not in allowed:
+        line = list(table).index(image) + 1  # a line per key, see _table
+        raise DataError(
+            f"{file}:{line}: image {image} has {value!r}, expected a whole number from {allowed.start}"
+            + (f" to {allowed[-1]}" if len(allowed) == 2 else "")
+        )
     return int(value)
 
 

@@ -279,6 +279,6 @@ def _split(row: Row) -> Split:
 def label_names(labels: list[str]) -> list[str]:
     """The different labels: numbers by value, else by the alphabet."""
     different = set(labels)
-    if all(label.isdigit() for label in different):
-        return sorted(different, key=int)
+    if all(label.isdecimal() for label in different):
+        return sorted(different, key=lambda label: (int(label), label))  # 1 and 01 are two classes
     return sorted(different)

@@ -115,7 +115,7 @@ def read_classes(file: Path) -> list[str]:
     """
     if not file.is_file():
         raise DataError(f"{file}: there is no such list of class names")
-    names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    names = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     if not names:
         raise DataError(f"{file}: holds no class name")
     for number, name in enumerate(names, start=1):

@@ -57,13 +57,15 @@ class Inputs(NamedTuple):
     def prepare(self, images: list[Tensor]) -> Tensor:
         """Resizes, crops and normalises images as the test images of the data set.
 
+        Where those keep their size, images of another are resized, so that all of a user's photograph is seen.
+
         Args:
             images: ``(3, H, W)`` float32 in [0, 1], of any sizes.
 
         Returns:
             ``(B, 3, size, size)``.
         """
-        view, statistics = View(self.size, self.resize, self.stretch), Statistics(self.mean, self.std)
+        view, statistics = View(self.size, self.resize or self.size, self.stretch), Statistics(self.mean, self.std)
         nothing = np.random.default_rng(0)  # a view without random crop and flip draws nothing
         return torch.cat([normalised(view(_pixels(image), nothing)[None].copy(), statistics) for image in images])
 

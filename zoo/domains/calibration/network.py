@@ -213,9 +213,7 @@ def build(
     else:
         return _timm(name, classes, dropout, pretrained)
     if pretrained:
-        raise InputError(
-            f"model.pretrained: there are no weights for {name!r}; timm's networks have some"
-        )
+        raise InputError(f"model.pretrained: there are no weights for {name!r}; timm's networks have some")
     # the released wide ResNet draws its convolutions alike in every layout, the ResNet for 32 pixels does not
     return ResNet(plan, classes, layout, dropout, he=True if name.startswith("wrn") else None)
 
