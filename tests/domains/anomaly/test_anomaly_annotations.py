@@ -2,8 +2,10 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
+from zoo.domains.anomaly import frame_scores, frame_truth
 from zoo.domains.anomaly.annotations import check_events, read_test_list, read_train_list
 from zoo.training import DataError
 
@@ -40,6 +42,17 @@ def test_both_official_test_lists_agree(lists):
     assert sum(len(video.events) == 2 for video in six) == 16
     assert sum(video.frames for video in seven) == 1_111_808
     assert sum(last > video.frames for video in seven for _, last in video.events) == 5
+    lengths = [video.frames for video in seven]
+    assert (min(lengths), max(lengths), sum(length < 512 for length in lengths)) == (155, 107_997, 24)
+    # frames of events as the two evaluations count them (seven lie beyond their videos), and those the port leaves at 0
+    assert sum(last - first for video in seven for first, last in video.events) == 84_189
+    marked = {
+        protocol: sum(int(frame_truth(video.events, video.frames, protocol, video.frames).sum()) for video in seven)
+        for protocol in ("official", "ekosman")
+    }
+    assert marked == {"official": 84_338, "ekosman": 84_189 - 7}
+    ones = np.ones(32)
+    assert sum(int((frame_scores(ones, length, "ekosman") == 0).sum()) for length in lengths) == 4_192
 
 
 def test_the_lists_of_the_pytorch_port(tmp_path):

@@ -37,17 +37,19 @@ def test_frames_of_video_networks(name, resize, crop, top, left, mean, std):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
-def test_frames_of_c3d_in_both_scalings():
+def test_frames_of_c3d_in_every_scaling():
     image = frame()
     small = interpolate(torch.from_numpy(image).permute(2, 0, 1)[None].float(), (128, 171), mode="bilinear")
     crop = small[0, :, 8:120, 30:142]
-    caffe, port = C3DFeatures("w"), C3DFeatures("w", scaling="ekosman")
+    caffe, raw, port = (C3DFeatures("w", scaling=scaling) for scaling in ("caffe", "raw", "ekosman"))
     clip = caffe.frame(image)[None, None]
-    torch.testing.assert_close(caffe.scaled(clip)[0, 0], crop)
+    torch.testing.assert_close(raw.scaled(clip)[0, 0], crop)
     mean = torch.tensor([124.0, 117.0, 104.0]).view(3, 1, 1)
+    torch.testing.assert_close(caffe.scaled(clip)[0, 0], crop - mean)  # without the mean clip
+    assert C3DFeatures("w").scaling == "caffe"
     torch.testing.assert_close(port.scaled(clip)[0, 0], (crop - mean) * 0.0167, atol=1e-5, rtol=0)
     turned = C3DFeatures("w", channels="bgr").scaled(clip)[0, 0]
-    torch.testing.assert_close(turned, crop.flip(0))
+    torch.testing.assert_close(turned, (crop - mean).flip(0))
 
 
 def test_the_mean_clip_of_caffe_is_subtracted(tmp_path):
@@ -99,11 +101,13 @@ def test_c3d_from_its_released_file_step_by_step(released, capsys):
     file, state = released
     extractor = C3DFeatures(str(file))
     network = extractor.network(torch.device("cpu"))
-    assert f"{file}: dropped fc7.weight, fc7.bias, fc8.weight, fc8.bias: classifier" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"{file}: dropped fc7.weight, fc7.bias, fc8.weight, fc8.bias: classifier" in told
+    assert f"{file}: no mean clip is given (extractor.mean), (124.0, 117.0, 104.0) is subtracted from" in told
     clips = torch.rand(1, 16, 3, 112, 112, generator=torch.Generator().manual_seed(0)) * 255
     with torch.inference_mode():
         rows = extractor.encode(network, clips)
-        maps = clips.transpose(1, 2)
+        maps = (clips - torch.tensor([124.0, 117.0, 104.0]).view(3, 1, 1)).transpose(1, 2)
         for name, pool in (("conv1", (1, 2, 2)), ("conv2", 2), ("conv3a", 0), ("conv3b", 2), ("conv4a", 0),
                            ("conv4b", 2), ("conv5a", 0), ("conv5b", 2)):  # fmt: skip
             maps = conv3d(maps, state[f"{name}.weight"].float(), state[f"{name}.bias"].float(), padding=1).clamp_min(0)
@@ -240,5 +244,7 @@ def test_what_features_depend_on(tmp_path):
     assert first["extractor"] == "C3DFeatures"
     assert C3DFeatures(str(tmp_path / "a"), batch=9).made_by() == first  # how fast makes no difference
     assert C3DFeatures(str(tmp_path / "a"), scaling="ekosman").made_by() != first
+    assert C3DFeatures(str(tmp_path / "a"), scaling="raw").made_by()["mean"] is None
+    assert first["mean"] == [124.0, 117.0, 104.0]
     (tmp_path / "a").write_bytes(b"2")
     assert C3DFeatures(str(tmp_path / "a")).made_by() != first

@@ -16,10 +16,11 @@ def as_text(rows, end=" \n"):
 @pytest.mark.parametrize("end", [" \n", "\n", "\r\n"])
 def test_text_with_a_trailing_space_without_or_with_windows_ends(tmp_path, end):
     path = tmp_path / "video.txt"
-    path.write_bytes((as_text(ROWS, end) + "\n").encode())
-    features = read_features(path)
-    assert features.dtype == np.float32
-    np.testing.assert_array_equal(features, ROWS.astype(np.float32))
+    for mark in (b"", b"\xef\xbb\xbf"):  # Windows' mark of UTF-8
+        path.write_bytes(mark + (as_text(ROWS, end) + "\n").encode())
+        features = read_features(path)
+        assert features.dtype == np.float32
+        np.testing.assert_array_equal(features, ROWS.astype(np.float32))
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", ">f4", "int32", "uint8"])
@@ -84,6 +85,7 @@ def test_wrong_arrays(tmp_path, array, message):
         ("1 2\n3 nan\n", "video.txt:2: number 2 is 'nan', not a finite number"),
         ("-inf 2\n", "video.txt:1: number 1 is '-inf', not a finite number"),
         ("1 2\n3 1e999\n", "video.txt:2: number 2 is '1e999', not a finite number"),
+        ("1 2\n3 1e50\n", "video.txt:2: number 2 is '1e50', not a finite number"),
     ],
 )
 def test_wrong_text(tmp_path, text, message):

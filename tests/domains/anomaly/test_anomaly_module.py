@@ -260,6 +260,8 @@ def test_pictures_show_curve_threshold_and_events(crime, model, tmp_path):
     [
         ({"sparsity": -1.0}, "model.sparsity must not be negative, got -1.0"),
         ({"regulariser": -1.0}, "model.regulariser"),
+        ({"features": 0}, "model.features must be at least 1, got 0"),
+        ({"dropout": 1.0}, r"model.dropout must be in \[0, 1\), got 1.0"),
         ({"threshold": 1.1}, "model.threshold must be in"),
         ({"variant": "offical"}, "model.variant must be one of .*, got 'offical'; did you mean 'official'"),
         (

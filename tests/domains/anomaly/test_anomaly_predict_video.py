@@ -95,6 +95,9 @@ def test_a_video_shorter_than_a_clip_is_told(film, tmp_path):
     path = film.write(tmp_path / "short.mp4", film.pictures(9), 25)
     with pytest.raises(DataError, match=r"short\.mp4: has 11 frames at 30 per second, a row of features takes 16"):
         rows_of(tiny(), path)
+    folder = film.folder(tmp_path / "sampled", film.pictures(12))
+    with pytest.raises(DataError, match=r"takes 16; were they sampled already, name fewer \(extractor\.clip, extr"):
+        rows_of(tiny(), folder)
 
 
 # -- frames
@@ -127,6 +130,10 @@ def test_scores_of_frames_of_crops_and_of_segments():
     pooled = segment_features(crops, 32, "matlab")
     expected = frame_scores(model.predict(pooled[None]).scores[0].numpy(), 800, "official", 50)
     np.testing.assert_allclose(model.predict_frames(crops, 800), expected, atol=1e-6)
+    short = crops[:1]  # one clip of three crops, no batch of three clips
+    np.testing.assert_allclose(
+        model.predict_frames(short, 20, protocol="snippet16"), np.repeat(model.predict(short[None]).scores[0], 20)
+    )
     released = rng.random((32, 16)).astype(np.float32)  # 32 rows of a longer video are its segments already
     expected = frame_scores(model.predict(released).scores[0].numpy(), 1600, "official")
     np.testing.assert_allclose(model.predict_frames(released, 1600), expected, atol=1e-6)
@@ -139,7 +146,8 @@ def test_scores_of_frames_of_crops_and_of_segments():
         (np.zeros((50, 15)), 800, None, r"expected shape \(B, T, 16\)"),
         (np.zeros((2, 50, 3, 16)), 800, None, r"expected those of one video, \(T, 16\), got 2"),
         (np.zeros((50, 16)), 800, "offical", "protocol must be one of official, .*did you mean 'official'"),
-        (np.zeros((50, 16)), 0, None, "n_frames must be at least 1, got 0"),
+        (np.zeros((50, 16)), 0, None, "n_frames must be a whole number of at least 1, got 0"),
+        (np.zeros((50, 16)), 800.5, None, r"n_frames must be a whole number of at least 1, got 800\.5"),
     ],
 )
 def test_rows_that_do_not_fit_their_video(rows, frames, protocol, message):
@@ -188,6 +196,9 @@ def test_rows_of_the_table_and_the_picture(film, tmp_path, model, capsys):
     strip, curve = figure.axes[:2]
     assert len(strip.images) >= 4
     assert curve.get_xlim() == (0, 326 / 20)
+    low, high = curve.get_ylim()
+    unseen = "" if low <= 0.5 <= high else ", out of view"
+    assert f"threshold 0.5{unseen}" in curve.get_legend_handles_labels()[1]
     texts = [text.get_text() for text in curve.texts]
     assert [text.split(":")[0] for text in texts] == [str(number) for number in range(1, len(events) + 1)]
     figure.savefig(tmp_path / "cam.png")

@@ -32,6 +32,7 @@ def test_what_cells_may_say(tmp_path):
         "hall/c_i3d.npy,fight,165-240; 780 - 840,test",
         'd.txt,1,"[[5, 9], [20, 30]]",test',
         "e,Anomaly,,train",
+        "hall/f.v2.MKV,1,,train",
     )
     rows = [(split, video.id, video.anomalous, video.kind, video.events) for split, video in read_table(path)]
     assert rows == [
@@ -40,8 +41,16 @@ def test_what_cells_may_say(tmp_path):
         ("test", "hall/c", True, "fight", ((165, 240), (780, 840))),
         ("test", "d", True, "Anomaly", ((5, 9), (20, 30))),
         ("train", "e", True, "Anomaly", None),
+        ("train", "hall/f.v2", True, "Anomaly", None),
     ]
     assert read_table(path)[2][1].place == f"{path}:4"
+
+
+def test_tables_as_spreadsheets_write_them(tmp_path):
+    path = tmp_path / "videos.csv"
+    path.write_bytes("\ufeffvideo, label ,intervals\r\nhaus/k\u00e4mera 1, 1, 5-9\r\n".encode())
+    ((split, video),) = read_table(path)
+    assert (split, video.id, video.anomalous, video.events) == (None, "haus/k\u00e4mera 1", True, ((5, 9),))
 
 
 def test_intervals_in_seconds_and_frames_of_a_video(tmp_path):
@@ -115,6 +124,7 @@ def test_wrong_rows(tmp_path, line, message):
         ("video,labels", "column 'labels' is unknown; there are video, label, intervals, split, frames; "
                          "did you mean 'label'?"),
         ("video,intervals,split", "has no column 'label' (columns: video, intervals, split)"),
+        ("video,label,label", "column 'label' comes twice"),
     ],
 )  # fmt: skip
 def test_wrong_heads(tmp_path, head, message):

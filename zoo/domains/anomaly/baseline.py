@@ -56,7 +56,10 @@ class MeanPooling(VideoModule):
         self.extractor = extractor
         if regulariser < 0:
             raise InputError(f"model.regulariser must not be negative, got {regulariser}")
-        self.network = Detector(features, dropout)
+        try:
+            self.network = Detector(features, dropout)
+        except ValueError as error:
+            raise InputError(f"model.{error}") from error
         self.regulariser = regulariser
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:

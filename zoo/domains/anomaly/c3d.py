@@ -17,9 +17,10 @@ from zoo.domains.anomaly.protocols import CLIP
 from zoo.domains.anomaly.weights import digest, load_strictly, read_weights
 from zoo.errors import InputError
 
-Scaling = Literal["caffe", "ekosman"]
+Scaling = Literal["caffe", "raw", "ekosman"]
 FC6 = 4096
 RESIZE, CROP = (128, 171), 112
+MEAN = (124.0, 117.0, 104.0)  # red, green, blue
 # name, channels in and out, pooling after it: kernel and padding, None for no pooling
 LAYERS: tuple[tuple[str, int, int, tuple[tuple[int, int, int], tuple[int, int, int]] | None], ...] = (
     ("conv1", 3, 64, ((1, 2, 2), (0, 0, 0))),
@@ -100,14 +101,16 @@ class C3DFeatures(Extractor):
     """fc6 of C3D: 4096 numbers for 16 frames of 112 x 112, out of the middle of 128 x 171.
 
     The Caffe network that the Sports-1M weights come from takes values of 0..255 less the mean of its training clips.
-    The PyTorch port of this method feeds it ``(x - mean) * 0.0167``, a sixtieth of that, which may be why its results
-    are lower. ``scaling`` says which; features of one do not fit a detector trained on the other.
+    The demo of the converted weights feeds it 0..255 as they are; the PyTorch port of this method feeds it
+    ``(x - mean) * 0.0167``, a sixtieth, which may be why its results are lower. ``scaling`` says which; features of one
+    do not fit a detector trained on another.
 
     Args:
         weights: ``c3d.pickle`` or another file of its tensors.
-        scaling: ``caffe``: 0..255, less ``mean`` where it is given. ``ekosman``: as the port.
+        scaling: ``caffe``: 0..255 less ``mean``. ``raw``: 0..255. ``ekosman``: as the port.
         mean: ``.npy`` of the mean clip for ``caffe``: ``(3, 16, 112, 112)``, ``(3, 16, 128, 171)``, of which the middle
-            is used, or ``(3,)``; 0..255, in the order of ``channels``.
+            is used, or ``(3,)``; 0..255, in the order of ``channels``. None takes the port's means of the three
+            colours, 124, 117 and 104, in the place of the clip, and says so.
         channels: Order in which the weights take the colours; Caffe's own tools read frames as ``bgr``.
         fps: Rate to which videos are sampled; the paper has 30.
         batch: Clips that go through the network at once.
@@ -129,7 +132,8 @@ class C3DFeatures(Extractor):
         super().__init__(fps, CLIP, batch, None, FC6)
         self.weights, self.scaling, self.mean, self.channels = weights, scaling, mean, channels
         deviation = 1 / (0.0167 * 255)
-        self.transform = Transform(RESIZE, CROP, (124 / 255, 117 / 255, 104 / 255), (deviation, deviation, deviation))
+        mean_red, mean_green, mean_blue = (value / 255 for value in MEAN)
+        self.transform = Transform(RESIZE, CROP, (mean_red, mean_green, mean_blue), (deviation, deviation, deviation))
         self._cube: Tensor | None = None
 
     def build(self) -> nn.Module:
@@ -143,6 +147,8 @@ class C3DFeatures(Extractor):
         state, notes = c3d_weights(read_weights(Path(self.weights), "extractor.weights"))
         network = C3D()
         load_strictly(network, state, self.weights)
+        if self.scaling == "caffe" and self.mean is None:
+            notes = [*notes, f"no mean clip is given (extractor.mean), {MEAN} is subtracted from red, green and blue"]
         for note in notes:
             print(f"{self.weights}: {note}", file=sys.stderr)
         return network
@@ -158,16 +164,16 @@ class C3DFeatures(Extractor):
 
     def scaled(self, clips: Tensor) -> Tensor:
         """Clips ``(N, 16, 3, 112, 112)`` of RGB 0..255 as the weights take them."""
-        if self.scaling == "ekosman":
-            values = self.transform.normalise(clips)
-            return values.flip(2) if self.channels == "bgr" else values
-        values = clips.to(torch.float32)
+        values = self.transform.normalise(clips) if self.scaling == "ekosman" else clips.to(torch.float32)
+        if self.scaling == "caffe" and self.mean is None:
+            values = values - values.new_tensor(MEAN).view(3, 1, 1)
         values = values.flip(2) if self.channels == "bgr" else values
         return values if self._cube is None else values - self._cube.to(values.device)
 
     def settings(self) -> dict[str, Any]:
         """See :class:`Extractor`."""
-        mean = None if self.mean is None else digest(Path(self.mean))
+        without = list(MEAN) if self.scaling == "caffe" else None
+        mean = without if self.mean is None else digest(Path(self.mean))
         return {"scaling": self.scaling, "mean": mean, "channels": self.channels, "fps": self.fps, "clip": self.clip}
 
     def weights_file(self) -> Path | None:

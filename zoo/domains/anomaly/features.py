@@ -123,7 +123,7 @@ def _unreadable(path: Path, error: BaseException) -> DataError:
 
 def _text(path: Path) -> np.ndarray:
     try:
-        lines = path.read_text(encoding="ascii").rstrip().splitlines()
+        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is no text file (byte {error.start})") from error
     except OSError as error:
@@ -143,7 +143,8 @@ def _row(path: Path, number: int, line: str) -> np.ndarray:
     if not words:
         raise DataError(f"{path}:{number}: is empty, expected a row of numbers")
     try:
-        row = np.array(words, dtype=np.float32)
+        with np.errstate(over="ignore"):  # told below
+            row = np.array(words, dtype=np.float32)
     except ValueError:
         column, word = next((place, word) for place, word in enumerate(words, 1) if not _is_number(word))
         raise DataError(f"{path}:{number}: number {column} is {word[:40]!r}") from None

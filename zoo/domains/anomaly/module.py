@@ -66,7 +66,10 @@ class MILRanking(VideoModule):
         for name, weight in (("sparsity", sparsity), ("smoothness", smoothness), ("regulariser", regulariser)):
             if weight < 0:
                 raise InputError(f"model.{name} must not be negative, got {weight}")
-        self.network = Detector(features, dropout)
+        try:
+            self.network = Detector(features, dropout)
+        except ValueError as error:
+            raise InputError(f"model.{error}") from error
         self.variant, self.ranking, self.extractor = variant, ranking, extractor
         self.margin, self.sparsity, self.smoothness, self.regulariser = margin, sparsity, smoothness, regulariser
 

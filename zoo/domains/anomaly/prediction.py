@@ -105,13 +105,13 @@ class VideoModule(VideoEvaluation):
         name = self._protocol if protocol is None else protocol
         check_choice("protocol", name, PROTOCOLS)
         given = self._rows(features)
-        if np.ndim(features) == 3 and len(features) > 1:
+        if not isinstance(n_frames, int | np.integer) or n_frames < 1:
+            raise InputError(f"n_frames must be a whole number of at least 1, got {n_frames!r}")
+        if np.ndim(features) == 3 and (len(features) > 1 or n_frames < 2 * CLIP):
             given = given[None]  # crops, not a batch: this takes one video
         rows = self._checked(given, np.shape(features))
         if len(rows) != 1:
             raise InputError(f"features: expected those of one video, (T, {self.network.features}), got {len(rows)}")
-        if n_frames < 1:
-            raise InputError(f"n_frames must be at least 1, got {n_frames}")
         clips = rows.shape[1]
         pooled = name != "snippet16" and clips == SEGMENTS != n_frames // CLIP
         if not pooled and abs(n_frames - clips * CLIP) > CLIP + n_frames // 20:

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.domains.anomaly.extractors import Extractor
-from zoo.domains.anomaly.video import Frames
+from zoo.domains.anomaly.extractors import Extractor, ImageFeatures
+from zoo.domains.anomaly.video import FrameFolder, Frames
 from zoo.errors import InputError
 from zoo.training import DataError
 
@@ -55,9 +55,11 @@ def stream_rows(
             rows += len(part)
             yield part.to("cpu", torch.float32)
         if not rows:
+            sampled = isinstance(extractor, ImageFeatures) and isinstance(frames, FrameFolder)
+            hint = "; were they sampled already, name fewer (extractor.clip, extractor.frames)" if sampled else ""
             raise DataError(
                 f"{frames.path}: has {clips.count} frames at {frames.fps:g} per second, a row of features takes "
-                f"{extractor.clip}"
+                f"{extractor.clip}{hint}"
             )
     finally:
         clips.stop()

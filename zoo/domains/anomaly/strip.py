@@ -167,12 +167,14 @@ def _curve(panel: Axes, film: Film, threshold: float) -> None:
             ha=side,
             va="top",
         )
-    panel.axhline(threshold, color=ALARM, linewidth=1, linestyle="--", label=f"threshold {threshold:g}")
     panel.plot(film.edges, heights, drawstyle="steps-post", color=CURVE, linewidth=1.6, label="anomaly score")
     panel.fill_between(film.edges, heights, -1, step="post", color=CURVE, alpha=0.12, linewidth=0)
     panel.set_xlim(0, film.seconds)
     low, high = _range(film.scores)
-    panel.set_ylim(low, high + HEADROOM * (high - low))
+    top = high + HEADROOM * (high - low)
+    panel.set_ylim(low, top)
+    unseen = "" if low <= threshold <= top else ", out of view"
+    panel.axhline(threshold, color=ALARM, linewidth=1, linestyle="--", label=f"threshold {threshold:g}{unseen}")
     panel.set_yticks([tick for tick in panel.get_yticks() if low <= tick <= high])
     panel.xaxis.set_major_formatter(lambda value, _: _tick(value, film.seconds))
     panel.set_xlabel("time", fontsize=9)

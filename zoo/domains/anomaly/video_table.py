@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,7 @@ from zoo.domains.anomaly.names import check_choice, nearest
 from zoo.domains.anomaly.protocols import Event
 from zoo.domains.anomaly.segments import Segmenting
 from zoo.domains.anomaly.synthesis_lists import synthesize_table
+from zoo.domains.anomaly.video import VIDEO_SUFFIXES
 from zoo.errors import InputError
 from zoo.training import DataError
 
@@ -26,12 +28,13 @@ NUMBER = r"(\d+(?:\.\d+)?)"
 INTERVAL = re.compile(rf"[\[(]?\s*{NUMBER}\s*[-:,]\s*{NUMBER}\s*[\])]?")
 NORMALS = ("0", "normal")
 ANOMALIES = ("1", "anomaly", "anomalous")
+FEATURE_ENDINGS = ("_i3d.npy", ".npy", ".npz", ".txt")
 
 
 class VideoTable(ListedVideos):
     """Videos of one's own: ``videos.csv`` with the columns video, label and intervals.
 
-    * ``video``: path of the feature file below the root, with its ending or without.
+    * ``video``: path of the feature file below the root, with its ending, that of the video, or none.
     * ``label``: 0 or ``normal``; 1, ``anomaly`` or the name of a class.
     * ``intervals``: ``165-240; 780-840``, first and last frame from 1, or seconds; empty for a normal video, and for
       one of which only the label is known.
@@ -147,7 +150,7 @@ def read_table(path: Path, fps: float | None = None) -> list[tuple[str | None, V
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
-            _check_columns(path, reader.fieldnames or [])
+            reader.fieldnames = _columns(path, reader.fieldnames or [])
             rows = [(f"{path}:{reader.line_num}", row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a csv ({error})") from error
@@ -160,15 +163,18 @@ def read_table(path: Path, fps: float | None = None) -> list[tuple[str | None, V
     return found
 
 
-def _check_columns(path: Path, names: object) -> None:
-    given = [str(name).strip() for name in names] if isinstance(names, list | tuple) else []
+def _columns(path: Path, names: Sequence[str]) -> list[str]:
+    given = [name.strip() for name in names]
     known = (*NEEDED, *OPTIONAL)
     for name in given:
+        if given.count(name) > 1:
+            raise DataError(f"{path}: column {name!r} comes twice")
         if name not in known:
             raise DataError(f"{path}: column {name!r} is unknown; there are {', '.join(known)}{nearest(name, known)}")
     for name in NEEDED:
         if name not in given:
             raise DataError(f"{path}: has no column {name!r} (columns: {', '.join(given)})")
+    return given
 
 
 def _cells(place: str, row: dict[str, str]) -> None:
@@ -189,9 +195,8 @@ def _video(place: str, row: dict[str, str], fps: float | None) -> Video:
     path = Path(row["video"].strip())
     if not path.name or path.is_absolute() or ".." in path.parts:
         raise DataError(f"{place}: video is {row['video']!r}, expected a path below the root")
-    name = path.name
-    for ending in ("_i3d.npy", ".npy", ".npz", ".txt", ".mp4", ".avi"):
-        name = name.removesuffix(ending)
+    ending = next((known for known in FEATURE_ENDINGS if path.name.endswith(known)), "")
+    name = path.stem if path.suffix.lower() in VIDEO_SUFFIXES else path.name.removesuffix(ending)
     anomalous, kind = _label(place, row["label"].strip())
     events = _intervals(place, row.get("intervals", "").strip(), fps)
     if events and not anomalous:
