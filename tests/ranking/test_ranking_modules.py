@@ -132,7 +132,7 @@ def test_docstrings_have_a_summary_and_a_source(name):
 
 
 def test_everything_exported_is_a_member():
-    rest = {"ScoreLoss", "SimilarityLoss", "gather"}
+    rest = {"ScoreLoss", "SimilarityLoss", "gather", "use_engine"}
     assert set(ranking.__all__) == set(ALL) | {module.__name__ for module in ALL.values()} | rest
 
 
@@ -147,7 +147,7 @@ def test_wrong_options_fail_at_construction():
 
 def test_options_are_attributes_that_may_change_and_are_shown():
     module = ranking.Hinge(margin=0.5)
-    assert repr(module) == "Hinge(margin=0.5, pairs='mean', reduction='mean')"
+    assert repr(module) == "Hinge(margin=0.5, pairs='mean', reduction='mean', engine='auto')"
     module.margin = 2.0
     torch.testing.assert_close(call(module, "hinge"), call(ranking.hinge, "hinge", margin=2.0))
     assert module.state_dict() == {}

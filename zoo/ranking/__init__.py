@@ -64,11 +64,15 @@ Both
     a negative. It contributes exactly 0 with zero gradient (`tied_lists` of two losses makes an exception).
     float16 and bfloat16 are computed and returned in float32; float64 stays float64. No input of finite real entries
     gives nan; a nan in a real score is passed on.
+    `engine`, of the losses over pairs: "dense" (the readable reference), "sorted" (exact sums over sorted scores) or
+    "tiled" (blocks that are forgotten again); "auto" takes the fastest. It never shows in the result; only "dense"
+    has second derivatives. `with use_engine("dense"):` chooses for all losses inside.
     A wrong shape, dtype or word raises ValueError with the argument's name, what was given and what is expected.
 """
 
 from zoo.ranking.base_modules import ScoreLoss, SimilarityLoss
 from zoo.ranking.distributed import gather
+from zoo.ranking.engines import use_engine
 from zoo.ranking.listwise import approx_ndcg, confidence_ndcg, lambda_ndcg, listmle, listnet
 from zoo.ranking.pairwise import fidelity, hinge, logistic, mann_whitney, squared_hinge
 from zoo.ranking.score_modules import (
@@ -133,4 +137,5 @@ __all__ = [
     "squared_hinge",
     "triplet",
     "triplet_alignment",
+    "use_engine",
 ]

@@ -21,13 +21,16 @@ from zoo.ranking.checks import (
     check_depth,
     check_positive,
 )
+from zoo.ranking.engines import Engine, check_engine, choose_engine
 from zoo.ranking.lists import Lists, list_loss
 from zoo.ranking.masked import masked_log_softmax
-from zoo.ranking.pairs import both_real, differences, ordered_pairs, reduce_pairs
+from zoo.ranking.pairs import both_real, differences, ordered_pairs, reduce_pairs, top_pair_sum
+from zoo.ranking.pairwise_engines import fastest
 from zoo.ranking.penalties import LogisticPenalty
 from zoo.ranking.plackett_luce import ListTies, plackett_luce_value
 from zoo.ranking.positions import discounts, gains, places
 from zoo.ranking.reduction import divide
+from zoo.ranking.tiles import SmoothCounts, tiled_pair_value
 
 
 def listnet(
@@ -127,6 +130,7 @@ def lambda_ndcg(
     temperature: float = 1.0,
     pairs: Pairs = "mean",
     reduction: Reduction = "mean",
+    engine: Engine = "auto",
 ) -> Tensor:
     """LambdaRank: RankNet's pair cost times the change of NDCG that swapping the pair would make, summed over pairs.
 
@@ -148,6 +152,7 @@ def lambda_ndcg(
         temperature: Divides the score differences.
         pairs: Not used by a listwise loss (accepted so that all score losses are called alike).
         reduction: "mean", "sum" or "none" over lists.
+        engine: How it is computed, "dense", "tiled" or "auto"; never visible in the result.
 
     Returns:
         A scalar, or `(...)` with reduction "none".
@@ -159,19 +164,33 @@ def lambda_ndcg(
     check_choice("gain", gain, GAINS)
     check_depth(k)
     check_positive("temperature", temperature)
-    value = partial(_lambda_value, k=k, gain=gain, temperature=temperature)
+    check_engine(engine, ("dense", "tiled"))
+    value = partial(_lambda_value, k=k, gain=gain, temperature=temperature, engine=engine)
     return list_loss(value, scores, target, group=group, mask=mask, weight=weight, reduction=reduction)
 
 
-def _lambda_value(lists: Lists, k: int | None, gain: Gain, temperature: float) -> Tensor:
+def _lambda_value(lists: Lists, k: int | None, gain: Gain, temperature: float, engine: Engine) -> Tensor:
     dtype = lists.scores.dtype
     gained = gains(lists, gain)
-    present = discounts(places(lists.scores, lists.real), lists.real, dtype, k)
+    place = places(lists.scores, lists.real)
+    present = discounts(place, lists.real, dtype, k)
     ideal = (gained * discounts(places(lists.target, lists.real), lists.real, dtype, k)).sum(-1)
-    change = differences(gained).abs() * differences(present).abs()
-    counted = ordered_pairs(lists)
-    costs = LogisticPenalty()(torch.where(counted, differences(lists.scores), 0.0) / temperature)
-    return divide(reduce_pairs(change * costs, counted, lists, "sum"), ideal)
+    cost = partial(_lambda_cost, temperature=temperature)
+    if k is not None and k < lists.scores.shape[-1]:
+        total = top_pair_sum(lists, cost, place, k, gained, present)
+    elif choose_engine(engine, ("dense", "tiled"), lambda: fastest(lists)) == "tiled":
+        total = tiled_pair_value(lists, cost, "sum", features=(gained, present))
+    else:
+        counted = ordered_pairs(lists)
+        gap = torch.where(counted, differences(lists.scores), 0.0)
+        costs = cost(gap, differences(lists.target), differences(gained), differences(present))
+        total = reduce_pairs(costs, counted, lists, "sum")
+    return divide(total, ideal)
+
+
+def _lambda_cost(gap: Tensor, wanted: Tensor, gained: Tensor, present: Tensor, temperature: float) -> Tensor:
+    """RankNet's cost of a pair, times the change of DCG if it is swapped."""
+    return gained.abs() * present.abs() * LogisticPenalty()(gap / temperature)
 
 
 def approx_ndcg(
@@ -185,6 +204,7 @@ def approx_ndcg(
     temperature: float = 0.1,
     pairs: Pairs = "mean",
     reduction: Reduction = "mean",
+    engine: Engine = "auto",
 ) -> Tensor:
     """ApproxNDCG: 1 - the NDCG whose ranks are replaced by smooth ones.
 
@@ -205,6 +225,7 @@ def approx_ndcg(
         temperature: Divides the score differences; ranks become exact as it falls.
         pairs: Not used by a listwise loss (accepted so that all score losses are called alike).
         reduction: "mean", "sum" or "none" over lists.
+        engine: How it is computed, "dense", "tiled" or "auto"; never visible in the result.
 
     Returns:
         A scalar, or `(...)` with reduction "none".
@@ -215,15 +236,19 @@ def approx_ndcg(
     check_choice("pairs", pairs, PAIRS)
     check_choice("gain", gain, GAINS)
     check_positive("temperature", temperature)
-    value = partial(_approx_value, gain=gain, temperature=temperature)
+    check_engine(engine, ("dense", "tiled"))
+    value = partial(_approx_value, gain=gain, temperature=temperature, engine=engine)
     return list_loss(value, scores, target, group=group, mask=mask, weight=weight, reduction=reduction)
 
 
-def _approx_value(lists: Lists, gain: Gain, temperature: float) -> Tensor:
+def _approx_value(lists: Lists, gain: Gain, temperature: float, engine: Engine) -> Tensor:
     gained = gains(lists, gain) * lists.weight
-    others = both_real(lists) & ~torch.eye(lists.real.shape[-1], dtype=torch.bool, device=lists.real.device)
-    above = torch.where(others, (-differences(lists.scores) / temperature).sigmoid(), 0.0)
-    reached = (gained / (2 + above.sum(-1)).log2()).sum(-1)
+    if choose_engine(engine, ("dense", "tiled"), lambda: fastest(lists)) == "tiled":
+        above = SmoothCounts.apply(lists.scores, lists.real, temperature)
+    else:
+        others = both_real(lists) & ~torch.eye(lists.real.shape[-1], dtype=torch.bool, device=lists.real.device)
+        above = torch.where(others, (-differences(lists.scores) / temperature).sigmoid(), 0.0).sum(-1)
+    reached = (gained / (2 + above).log2()).sum(-1)
     ideal = (gained * discounts(places(gained, lists.real), lists.real, gained.dtype)).sum(-1)
     return 1 - divide(reached, ideal)
 

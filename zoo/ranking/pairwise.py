@@ -12,9 +12,12 @@ import torch
 from torch import Tensor
 
 from zoo.ranking.checks import PAIRS, Pairs, Reduction, TiedLists, check_choice, check_positive
+from zoo.ranking.engines import Engine, check_engine, choose_engine
 from zoo.ranking.lists import Lists, list_loss
-from zoo.ranking.pairs import differences, pair_value, reduce_pairs, unordered_pairs
+from zoo.ranking.pairs import differences, reduce_pairs, unordered_pairs
+from zoo.ranking.pairwise_engines import fastest, pair_engines, value_by_engine
 from zoo.ranking.penalties import HingePenalty, LogisticPenalty, Penalty, SigmoidPenalty, SquaredHingePenalty
+from zoo.ranking.tiles import tiled_pair_value
 
 Surrogate = Literal["logistic", "hinge", "squared_hinge", "sigmoid"]
 TargetProbability = Literal["thurstone", "binary"]
@@ -38,6 +41,7 @@ def hinge(
     margin: float = 1.0,
     pairs: Pairs = "mean",
     reduction: Reduction = "mean",
+    engine: Engine = "auto",
 ) -> Tensor:
     """Margin loss over pairs: `max(0, margin - (s_i - s_j))` where i should stand above j.
 
@@ -52,6 +56,7 @@ def hinge(
         margin: Score difference from which a pair costs nothing.
         pairs: "mean" or "sum" over the counted pairs of a list.
         reduction: "mean", "sum" or "none" over lists.
+        engine: How it is computed, "dense", "sorted", "tiled" or "auto"; never visible in the result.
 
     Returns:
         A scalar, or `(...)` with reduction "none".
@@ -60,7 +65,9 @@ def hinge(
         ValueError: if a shape, dtype or string does not fit.
     """
     check_choice("pairs", pairs, PAIRS)
-    value = partial(pair_value, penalty=HingePenalty(margin), pairs=pairs)
+    penalty = HingePenalty(margin)
+    check_engine(engine, pair_engines(penalty))
+    value = partial(value_by_engine, penalty=penalty, pairs=pairs, engine=engine)
     return list_loss(value, scores, target, group=group, mask=mask, weight=weight, reduction=reduction)
 
 
@@ -74,6 +81,7 @@ def squared_hinge(
     margin: float = 1.0,
     pairs: Pairs = "mean",
     reduction: Reduction = "mean",
+    engine: Engine = "auto",
 ) -> Tensor:
     """Squared margin loss over pairs: `max(0, margin - (s_i - s_j))^2` where i should stand above j.
 
@@ -88,6 +96,7 @@ def squared_hinge(
         margin: Score difference from which a pair costs nothing.
         pairs: "mean" or "sum" over the counted pairs of a list.
         reduction: "mean", "sum" or "none" over lists.
+        engine: How it is computed, "dense", "sorted", "tiled" or "auto"; never visible in the result.
 
     Returns:
         A scalar, or `(...)` with reduction "none".
@@ -96,7 +105,9 @@ def squared_hinge(
         ValueError: if a shape, dtype or string does not fit.
     """
     check_choice("pairs", pairs, PAIRS)
-    value = partial(pair_value, penalty=SquaredHingePenalty(margin), pairs=pairs)
+    penalty = SquaredHingePenalty(margin)
+    check_engine(engine, pair_engines(penalty))
+    value = partial(value_by_engine, penalty=penalty, pairs=pairs, engine=engine)
     return list_loss(value, scores, target, group=group, mask=mask, weight=weight, reduction=reduction)
 
 
@@ -110,6 +121,7 @@ def logistic(
     temperature: float = 1.0,
     pairs: Pairs = "mean",
     reduction: Reduction = "mean",
+    engine: Engine = "auto",
 ) -> Tensor:
     """RankNet: cross-entropy of each pair's order, `log(1 + exp(-(s_i - s_j) / temperature))`.
 
@@ -124,6 +136,7 @@ def logistic(
         temperature: Divides the score differences.
         pairs: "mean" or "sum" over the counted pairs of a list.
         reduction: "mean", "sum" or "none" over lists.
+        engine: How it is computed, "dense", "tiled" or "auto"; never visible in the result.
 
     Returns:
         A scalar, or `(...)` with reduction "none".
@@ -133,7 +146,9 @@ def logistic(
     """
     check_choice("pairs", pairs, PAIRS)
     check_positive("temperature", temperature)
-    value = partial(pair_value, penalty=LogisticPenalty(), pairs=pairs, temperature=temperature)
+    penalty = LogisticPenalty()
+    check_engine(engine, pair_engines(penalty))
+    value = partial(value_by_engine, penalty=penalty, pairs=pairs, temperature=temperature, engine=engine)
     return list_loss(value, scores, target, group=group, mask=mask, weight=weight, reduction=reduction)
 
 
@@ -148,6 +163,7 @@ def mann_whitney(
     temperature: float = 1.0,
     pairs: Pairs = "mean",
     reduction: Reduction = "mean",
+    engine: Engine = "auto",
 ) -> Tensor:
     """AUC: a smooth stand-in for the share of wrongly ordered pairs, 1 - the Mann-Whitney statistic.
 
@@ -167,6 +183,7 @@ def mann_whitney(
         temperature: Divides the score differences.
         pairs: "mean" or "sum" over the counted pairs of a list.
         reduction: "mean", "sum" or "none" over lists.
+        engine: How it is computed, "dense", "tiled", with a hinge "sorted", or "auto"; never visible in the result.
 
     Returns:
         A scalar, or `(...)` with reduction "none".
@@ -177,7 +194,9 @@ def mann_whitney(
     check_choice("pairs", pairs, PAIRS)
     check_choice("surrogate", surrogate, tuple(_SURROGATES))
     check_positive("temperature", temperature)
-    value = partial(pair_value, penalty=_SURROGATES[surrogate], pairs=pairs, temperature=temperature)
+    penalty = _SURROGATES[surrogate]
+    check_engine(engine, pair_engines(penalty))
+    value = partial(value_by_engine, penalty=penalty, pairs=pairs, temperature=temperature, engine=engine)
     return list_loss(value, scores, target, group=group, mask=mask, weight=weight, reduction=reduction)
 
 
@@ -193,6 +212,7 @@ def fidelity(
     tied_lists: TiedLists = "skip",
     pairs: Pairs = "mean",
     reduction: Reduction = "mean",
+    engine: Engine = "auto",
 ) -> Tensor:
     """Fidelity between predicted and target probability that one item of a pair is better than the other.
 
@@ -215,6 +235,7 @@ def fidelity(
             score loss; "keep": its ties are compared like those of other lists (only with "thurstone").
         pairs: "mean" or "sum" over the counted pairs of a list.
         reduction: "mean", "sum" or "none" over lists.
+        engine: How it is computed, "dense", "tiled" or "auto"; never visible in the result.
 
     Returns:
         A scalar, or `(...)` with reduction "none".
@@ -226,24 +247,31 @@ def fidelity(
     check_choice("pairs", pairs, PAIRS)
     check_choice("target_probability", target_probability, ("thurstone", "binary"))
     check_positive("scale", scale)
+    check_engine(engine, ("dense", "tiled"))
     if target_probability == "thurstone":
-        value = partial(_thurstone_value, scale=scale, pairs=pairs)
+        value = partial(_thurstone_value, scale=scale, pairs=pairs, engine=engine)
     elif tied_lists == "keep":
         raise ValueError("tied_lists: 'keep' given, expected 'skip' with target_probability 'binary' (no ties there)")
     else:
-        value = partial(pair_value, penalty=_binary_fidelity, pairs=pairs, temperature=scale)
+        value = partial(value_by_engine, penalty=_binary_fidelity, pairs=pairs, temperature=scale, engine=engine)
     return list_loss(
         value, scores, target, group=group, mask=mask, weight=weight, reduction=reduction, tied_lists=tied_lists
     )
 
 
-def _thurstone_value(lists: Lists, scale: float, pairs: Pairs) -> Tensor:
+def _thurstone_value(lists: Lists, scale: float, pairs: Pairs, engine: Engine) -> Tensor:
     """Fidelity over all pairs i < j of each list; `(M,)`."""
+    if choose_engine(engine, ("dense", "tiled"), lambda: fastest(lists)) == "tiled":
+        return tiled_pair_value(lists, partial(_thurstone_cost, scale=scale), pairs, tied=True)
     counted = unordered_pairs(lists)
-    predicted = torch.where(counted, differences(lists.scores) / scale, 0.0)
-    wanted = torch.where(counted, differences(lists.target).to(predicted.dtype) / scale, 0.0)
-    costs = 1 - _overlap(predicted, wanted) - _overlap(-predicted, -wanted)
-    return reduce_pairs(costs, counted, lists, pairs)
+    gap = torch.where(counted, differences(lists.scores), 0.0)
+    wanted = torch.where(counted, differences(lists.target), 0)
+    return reduce_pairs(_thurstone_cost(gap, wanted, scale), counted, lists, pairs)
+
+
+def _thurstone_cost(gap: Tensor, wanted: Tensor, scale: float) -> Tensor:
+    predicted, target = gap / scale, wanted.to(gap.dtype) / scale
+    return 1 - _overlap(predicted, target) - _overlap(-predicted, -target)
 
 
 def _binary_fidelity(difference: Tensor) -> Tensor:

@@ -21,8 +21,9 @@ class Hinge(ScoreLoss):
         margin: float = 1.0,
         pairs: Literal["mean", "sum"] = "mean",
         reduction: Literal["mean", "sum", "none"] = "mean",
+        engine: Literal["auto", "dense", "sorted", "tiled"] = "auto",
     ) -> None:
-        super().__init__({"margin": margin, "pairs": pairs, "reduction": reduction})
+        super().__init__({"margin": margin, "pairs": pairs, "reduction": reduction, "engine": engine})
 
 
 class SquaredHinge(ScoreLoss):
@@ -35,8 +36,9 @@ class SquaredHinge(ScoreLoss):
         margin: float = 1.0,
         pairs: Literal["mean", "sum"] = "mean",
         reduction: Literal["mean", "sum", "none"] = "mean",
+        engine: Literal["auto", "dense", "sorted", "tiled"] = "auto",
     ) -> None:
-        super().__init__({"margin": margin, "pairs": pairs, "reduction": reduction})
+        super().__init__({"margin": margin, "pairs": pairs, "reduction": reduction, "engine": engine})
 
 
 class Logistic(ScoreLoss):
@@ -49,8 +51,9 @@ class Logistic(ScoreLoss):
         temperature: float = 1.0,
         pairs: Literal["mean", "sum"] = "mean",
         reduction: Literal["mean", "sum", "none"] = "mean",
+        engine: Literal["auto", "dense", "tiled"] = "auto",
     ) -> None:
-        super().__init__({"temperature": temperature, "pairs": pairs, "reduction": reduction})
+        super().__init__({"temperature": temperature, "pairs": pairs, "reduction": reduction, "engine": engine})
 
 
 class MannWhitney(ScoreLoss):
@@ -64,8 +67,17 @@ class MannWhitney(ScoreLoss):
         temperature: float = 1.0,
         pairs: Literal["mean", "sum"] = "mean",
         reduction: Literal["mean", "sum", "none"] = "mean",
+        engine: Literal["auto", "dense", "sorted", "tiled"] = "auto",
     ) -> None:
-        super().__init__({"surrogate": surrogate, "temperature": temperature, "pairs": pairs, "reduction": reduction})
+        super().__init__(
+            {
+                "surrogate": surrogate,
+                "temperature": temperature,
+                "pairs": pairs,
+                "reduction": reduction,
+                "engine": engine,
+            }
+        )
 
 
 class Fidelity(ScoreLoss):
@@ -80,6 +92,7 @@ class Fidelity(ScoreLoss):
         tied_lists: Literal["skip", "keep"] = "skip",
         pairs: Literal["mean", "sum"] = "mean",
         reduction: Literal["mean", "sum", "none"] = "mean",
+        engine: Literal["auto", "dense", "tiled"] = "auto",
     ) -> None:
         super().__init__(
             {
@@ -88,6 +101,7 @@ class Fidelity(ScoreLoss):
                 "tied_lists": tied_lists,
                 "pairs": pairs,
                 "reduction": reduction,
+                "engine": engine,
             }
         )
 
@@ -129,8 +143,11 @@ class LambdaNDCG(ScoreLoss):
         temperature: float = 1.0,
         pairs: Literal["mean", "sum"] = "mean",
         reduction: Literal["mean", "sum", "none"] = "mean",
+        engine: Literal["auto", "dense", "tiled"] = "auto",
     ) -> None:
-        super().__init__({"k": k, "gain": gain, "temperature": temperature, "pairs": pairs, "reduction": reduction})
+        super().__init__(
+            {"k": k, "gain": gain, "temperature": temperature, "pairs": pairs, "reduction": reduction, "engine": engine}
+        )
 
 
 class ApproxNDCG(ScoreLoss):
@@ -144,8 +161,11 @@ class ApproxNDCG(ScoreLoss):
         temperature: float = 0.1,
         pairs: Literal["mean", "sum"] = "mean",
         reduction: Literal["mean", "sum", "none"] = "mean",
+        engine: Literal["auto", "dense", "tiled"] = "auto",
     ) -> None:
-        super().__init__({"gain": gain, "temperature": temperature, "pairs": pairs, "reduction": reduction})
+        super().__init__(
+            {"gain": gain, "temperature": temperature, "pairs": pairs, "reduction": reduction, "engine": engine}
+        )
 
 
 class ConfidenceNDCG(ScoreLoss):

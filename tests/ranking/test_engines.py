@@ -1,0 +1,212 @@
+"""Sorted and tiled engines give the value and the gradient of the dense one."""
+
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zoo import ranking
+from zoo.ranking import tiles
+
+LOSSES = {
+    "hinge": (ranking.hinge, ("sorted", "tiled")),
+    "hinge, negative margin": (partial(ranking.hinge, margin=-0.3), ("sorted", "tiled")),
+    "squared_hinge": (ranking.squared_hinge, ("sorted", "tiled")),
+    "logistic": (partial(ranking.logistic, temperature=0.7), ("tiled",)),
+    "mann_whitney hinge": (partial(ranking.mann_whitney, surrogate="hinge", temperature=0.5), ("sorted", "tiled")),
+    "mann_whitney squared": (
+        partial(ranking.mann_whitney, surrogate="squared_hinge", temperature=2.0),
+        ("sorted", "tiled"),
+    ),
+    "mann_whitney sigmoid": (partial(ranking.mann_whitney, surrogate="sigmoid"), ("tiled",)),
+    "fidelity": (ranking.fidelity, ("tiled",)),
+    "fidelity binary": (partial(ranking.fidelity, target_probability="binary", scale=0.8), ("tiled",)),
+    "lambda_ndcg": (ranking.lambda_ndcg, ("tiled",)),
+    "approx_ndcg": (partial(ranking.approx_ndcg, temperature=0.5), ("tiled",)),
+}
+CASES = [(name, engine) for name, (_, engines) in LOSSES.items() for engine in engines]
+SORTED = [name for name, (_, engines) in LOSSES.items() if "sorted" in engines]
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """Blocks small enough that lists of a test have several, whole and cut ones."""
+    monkeypatch.setattr(tiles, "ROWS", 5)
+    monkeypatch.setattr(tiles, "COLUMNS", 7)
+    monkeypatch.setattr(tiles, "ENTRIES", 70)
+
+
+def value_and_gradient(loss, scores, target, **options):
+    scores = scores.clone().requires_grad_()
+    value = loss(scores, target, **options)
+    (gradient,) = torch.autograd.grad((value * torch.arange(1, value.numel() + 1).view(value.shape)).sum(), scores)
+    return value.detach(), gradient
+
+
+def assert_equal(loss, engine, scores, target, relative, **options):
+    """Value and gradient, relative to their largest entry."""
+    for found, expected in zip(
+        value_and_gradient(partial(loss, engine=engine), scores, target, **options),
+        value_and_gradient(partial(loss, engine="dense"), scores, target, **options),
+        strict=True,
+    ):
+        scale = expected.abs().max() if expected.numel() else torch.tensor(0.0)
+        assert found.shape == expected.shape
+        assert found.dtype == expected.dtype
+        assert (found - expected).abs().max() <= relative * scale if expected.numel() else True
+
+
+@pytest.mark.parametrize(("name", "engine"), CASES)
+@pytest.mark.parametrize("extras", ["", "mask", "group", "weight", "group+mask+weight"])
+@pytest.mark.parametrize("grades", [2, 3, 1000])
+def test_engines_equal_dense(name, engine, extras, grades, score_case):
+    loss = LOSSES[name][0]
+    for seed, shape in enumerate([(1,), (1, 2), (3, 5), (2, 3, 17), (2, 40)]):
+        case = score_case(seed, shape, extras, grades)
+        target = case.target / 100 if grades == 1000 else case.target
+        for reduction in ("none", "mean"):
+            assert_equal(loss, engine, case.scores, target, 1e-10, reduction=reduction, **case.options)
+
+
+@pytest.mark.parametrize(("name", "engine"), CASES)
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_scale_outliers_and_ties(name, engine, scale, score_case):
+    loss = LOSSES[name][0]
+    for dtype, relative in ((torch.float64, 1e-10), (torch.float32, 1e-5)):
+        case = score_case(11, (2, 33), "weight")
+        tied = (case.scores * 4).round() / 4 * scale
+        one_out = tied.clone()
+        one_out[0, 3], one_out[1, 5] = 1e6, -1e6
+        for scores in (case.scores * scale, tied, one_out):
+            assert_equal(loss, engine, scores.to(dtype), case.target, relative, **case.options)
+
+
+@pytest.mark.parametrize(("name", "engine"), CASES)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_in_float32(name, engine, dtype, score_case):
+    case = score_case(12, (2, 30))
+    loss = partial(LOSSES[name][0], engine=engine)
+    value, gradient = value_and_gradient(loss, case.scores.to(dtype), case.target)
+    wide, wide_gradient = value_and_gradient(loss, case.scores.to(dtype).float(), case.target)
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value, wide)
+    torch.testing.assert_close(gradient, wide_gradient.to(dtype))
+
+
+@pytest.mark.parametrize(("name", "engine"), CASES)
+def test_gradient_by_differences(name, engine, score_case):
+    case = score_case(13, (2, 9), "mask+weight")
+    loss = partial(LOSSES[name][0], target=case.target, engine=engine, **case.options)
+    scores = (case.scores * 1.37).requires_grad_()  # no pair at the kink of a hinge
+    assert torch.autograd.gradcheck(lambda x: loss(x), (scores,))
+
+
+@pytest.mark.parametrize(("name", "engine"), CASES)
+def test_a_second_derivative_is_refused_and_dense_gives_it(name, engine, score_case):
+    case = score_case(14, (1, 6))
+    scores = case.scores.requires_grad_()
+    (gradient,) = torch.autograd.grad(LOSSES[name][0](scores, case.target, engine=engine), scores, create_graph=True)
+    with pytest.raises(RuntimeError, match="no second derivative; compute with engine='dense'"):
+        gradient.sum().backward()
+    with ranking.use_engine("dense"):
+        (gradient,) = torch.autograd.grad(LOSSES[name][0](scores, case.target), scores, create_graph=True)
+        gradient.sum().backward()
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_sorted_hinge_over_any_list(data):
+    size = data.draw(st.integers(1, 60))
+    scores = data.draw(st.lists(st.integers(-8, 8), min_size=size, max_size=size))
+    target = data.draw(st.lists(st.integers(-5, 5), min_size=size, max_size=size))
+    mask = data.draw(st.lists(st.booleans(), min_size=size, max_size=size))
+    margin = data.draw(st.sampled_from([-1.0, 0.0, 0.25, 1.0, 7.0]))
+    name = data.draw(st.sampled_from(["hinge", "squared_hinge"]))
+    loss = partial(getattr(ranking, name), margin=margin, mask=torch.tensor(mask))
+    assert_equal(loss, "sorted", torch.tensor(scores).double() / 4, torch.tensor(target), 1e-12)
+
+
+def test_a_loss_without_the_engine_names_those_it_has():
+    scores, target = torch.randn(4), torch.arange(4)
+    with pytest.raises(ValueError, match=r"engine: 'sorted' given, expected one of 'auto', 'dense', 'tiled'"):
+        ranking.logistic(scores, target, engine="sorted")
+    with pytest.raises(ValueError, match=r"did you mean 'sorted'\?"):
+        ranking.hinge(scores, target, engine="sort")
+    with pytest.raises(ValueError, match="engine"), ranking.use_engine("fast"):
+        pass
+
+
+def test_context_chooses_and_an_argument_comes_first(monkeypatch, score_case):
+    from zoo.ranking import pairwise_engines
+
+    taken = []
+    for name in ("pair_value", "sorted_pair_value", "tiled_pair_value"):
+        inner = getattr(pairwise_engines, name)
+        monkeypatch.setattr(
+            pairwise_engines, name, lambda *a, name=name, inner=inner, **o: taken.append(name) or inner(*a, **o)
+        )
+    case = score_case(15, (1, 8))
+    ranking.hinge(case.scores, case.target)
+    with ranking.use_engine("sorted"):
+        ranking.hinge(case.scores, case.target)
+        ranking.hinge(case.scores, case.target, engine="tiled")
+        ranking.logistic(case.scores, case.target)  # has no sorted form: as by itself
+    ranking.hinge(torch.randn(500), torch.randn(500))
+    ranking.logistic(torch.randn(900), torch.randn(900))
+    ranking.hinge(torch.tensor([float("inf"), *range(499)]), torch.arange(500.0))
+    assert taken == [
+        "pair_value",
+        "sorted_pair_value",
+        "tiled_pair_value",
+        "pair_value",
+        "sorted_pair_value",
+        "tiled_pair_value",
+        "tiled_pair_value",
+    ]
+
+
+def test_truncated_lambda_equals_an_explicit_loop(score_case):
+    from math import log2
+
+    case = score_case(16, (9,), "weight")
+    scores, target, weight = (x.tolist() for x in (case.scores, case.target, case.options["weight"]))
+    kept = [i for i in range(9) if weight[i]]
+    gain = {i: 2.0 ** target[i] - 1 for i in kept}
+    by_score = sorted(kept, key=lambda i: -scores[i])
+    discount = {i: (1 / log2(2 + r) if r < 3 else 0.0) for r, i in enumerate(by_score)}
+    ideal = sum(g / log2(2 + r) for r, g in enumerate(sorted(gain.values(), reverse=True)[:3]))
+    from math import exp, log1p
+
+    total = sum(
+        weight[i]
+        * weight[j]
+        * abs(gain[i] - gain[j])
+        * abs(discount[i] - discount[j])
+        * log1p(exp(scores[j] - scores[i]))
+        for i in kept
+        for j in kept
+        if target[i] > target[j]
+    )
+    found = ranking.lambda_ndcg(case.scores, case.target, weight=case.options["weight"], k=3)
+    torch.testing.assert_close(found, torch.tensor(total / ideal, dtype=torch.float64))
+
+
+def test_compiled_values_are_the_same():
+    scores, target = torch.randn(2, 600), torch.randint(0, 3, (2, 600))
+    compiled = torch.compile(ranking.hinge, backend="eager")
+    torch.testing.assert_close(compiled(scores, target), ranking.hinge(scores, target))
+
+
+def test_large_lists_stay_small_in_memory():
+    """A list of 30,000 would need 3.6 GB a copy in dense form."""
+    scores, target = torch.randn(30_000, requires_grad=True), torch.randint(0, 5, (30_000,))
+    value = ranking.hinge(scores, target)
+    value.backward()
+    assert scores.grad.isfinite().all()
+    above = (scores.detach().double()[None] - scores.detach().double()[:500, None]).add(1).relu()
+    counted = target[:500, None] > target[None]
+    partial_sum = (above * counted).sum()
+    everything = ranking.hinge(scores.detach().double(), target, pairs="sum")
+    assert partial_sum < everything
