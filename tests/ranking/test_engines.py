@@ -63,11 +63,11 @@ def assert_equal(loss, engine, scores, target, relative, **options):
 @pytest.mark.parametrize("grades", [2, 3, 1000])
 def test_engines_equal_dense(name, engine, extras, grades, score_case):
     loss = LOSSES[name][0]
-    for seed, shape in enumerate([(1,), (1, 2), (3, 5), (2, 3, 17), (2, 40)]):
+    for seed, shape in enumerate([(1, 2), (3, 5), (2, 3, 17)]):
         case = score_case(seed, shape, extras, grades)
         target = case.target / 100 if grades == 1000 else case.target
-        for reduction in ("none", "mean"):
-            assert_equal(loss, engine, case.scores, target, 1e-10, reduction=reduction, **case.options)
+        reduction = "none" if seed % 2 else "mean"
+        assert_equal(loss, engine, case.scores, target, 1e-10, reduction=reduction, **case.options)
 
 
 @pytest.mark.parametrize(("name", "engine"), CASES)
@@ -115,7 +115,7 @@ def test_a_second_derivative_is_refused_and_dense_gives_it(name, engine, score_c
         gradient.sum().backward()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_sorted_hinge_over_any_list(data):
     size = data.draw(st.integers(1, 60))
