@@ -31,8 +31,8 @@ from zoo.domains.calibration.evaluation import fits_temperature
 from zoo.domains.calibration.loss import MNDCG, MRL, Objective
 from zoo.domains.calibration.module import RankMixup
 from zoo.domains.calibration.network import build
-from zoo.domains.calibration.temperature import fit_temperature
 from zoo.metrics.calibration import summary
+from zoo.metrics.calibration_temperature import fit_temperature
 from zoo.training.near_duplicates import near_duplicates, perceptual_hash
 
 CARD = ROOT / "zoo/domains/calibration/README.md"

@@ -18,6 +18,7 @@ from zoo.metrics.calibration_metrics import (
     SelectiveRisk,
     UnderconfidenceError,
 )
+from zoo.metrics.calibration_temperature import fit_temperature
 from zoo.metrics.ndcg import NDCG
 from zoo.metrics.retrieval import TextImageRetrieval, blocked_ranks, rank_values
 from zoo.metrics.videos import VideoDetection
@@ -43,6 +44,7 @@ __all__ = [
     "average_precision",
     "blocked_ranks",
     "bootstrap_interval",
+    "fit_temperature",
     "rank_values",
     "roc_auc",
 ]

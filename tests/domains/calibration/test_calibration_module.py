@@ -11,8 +11,8 @@ from zoo.domains.calibration import MNDCG, MRL, CrossEntropy, Digits, Mixup, Ran
 from zoo.domains.calibration.data_views import resized
 from zoo.domains.calibration.evaluation import fits_temperature
 from zoo.domains.calibration.mixing import Draws, by_image, mix, one_hot
-from zoo.domains.calibration.temperature import fit_temperature
 from zoo.errors import InputError
+from zoo.metrics import fit_temperature
 from zoo.training.fit import quiet
 from zoo.training.module import NonFiniteLoss
 

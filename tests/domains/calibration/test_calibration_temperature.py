@@ -9,9 +9,9 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
-from zoo.domains.calibration.temperature import fit_temperature, temperature_grid
 from zoo.errors import InputError
 from zoo.metrics.calibration import negative_log_likelihood, summary
+from zoo.metrics.calibration_temperature import fit_temperature, temperature_grid
 
 
 def draw(seed, scale=3.0, size=600, classes=7):

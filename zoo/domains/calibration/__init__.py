@@ -27,7 +27,7 @@ from zoo.domains.calibration.loss import MNDCG, MRL, Objective, Outputs, mndcg, 
 from zoo.domains.calibration.module import RankMixup
 from zoo.domains.calibration.network import ClassifierOutput, ResNet, TimmClassifier, build
 from zoo.domains.calibration.prediction import Prediction
-from zoo.domains.calibration.temperature import fit_temperature
+from zoo.metrics import fit_temperature
 
 __all__ = [
     "CIFAR10",

@@ -14,9 +14,9 @@ from zoo.domains.calibration.inputs import Inputs
 from zoo.domains.calibration.names import check_choice
 from zoo.domains.calibration.picture import draw_reliability
 from zoo.domains.calibration.prediction import Classifier
-from zoo.domains.calibration.temperature import Method, fit_temperature
 from zoo.errors import InputError
-from zoo.metrics import CalibrationReport, OutOfDistribution
+from zoo.metrics import CalibrationReport, OutOfDistribution, fit_temperature
+from zoo.metrics.calibration_temperature import Method
 from zoo.ranking import gather
 from zoo.training import Batch, ParameterGroup, Row
 
@@ -32,7 +32,7 @@ class CalibratedClassifier(Classifier):
 
     Args:
         classes: C.
-        temperature_by: What the temperature makes least on its half, see :func:`.temperature.fit_temperature`.
+        temperature_by: What the temperature makes least on its half, see :func:`zoo.metrics.fit_temperature`.
         inputs: What test images go through; None where the data says it.
         bins: Of the calibration errors.
         refit: Fit the temperature anew before a test, on half of the validation images of the data at hand.
