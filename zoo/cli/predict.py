@@ -213,27 +213,32 @@ def expand(
     """
     found: dict[Path, None] = {}
     for text in map(str, inputs):
-        path = Path(text)
-        for file in [path] if path.is_dir() and is_item(path) else _one(text, suffixes):
+        for file in _one(text, suffixes, is_item):
             found[file] = None
     return list(found)
 
 
-def _one(text: str, suffixes: Sequence[str]) -> list[Path]:
+def _one(text: str, suffixes: Sequence[str], is_item: Callable[[Path], bool]) -> list[Path]:
     path, takes = Path(text), ", ".join(suffixes)
+
+    def fits(file: Path) -> bool:
+        return is_item(file) if file.is_dir() else file.is_file() and file.suffix.lower() in suffixes
+
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file() and file.suffix.lower() in suffixes)
+        if is_item(path):
+            return [path]
+        files = _outermost(sorted(file for file in path.rglob("*") if fits(file)))
         if not files:
             raise InputError(f"{path}: no file in this folder ends in {takes}")
         return files
     if path.is_file():
         if path.suffix.lower() == ".csv" and ".csv" not in suffixes:
-            return _listed(path, suffixes)
+            return _listed(path, suffixes, fits)
         if path.suffix.lower() not in suffixes:
             raise InputError(f"{path}: this model takes {takes}")
         return [path]
     matches = sorted(Path(match) for match in glob.glob(text, recursive=True))
-    fitting = [match for match in matches if match.is_file() and match.suffix.lower() in suffixes]
+    fitting = [match for match in matches if fits(match)]
     if matches and not fitting:
         raise InputError(f"{text}: none of {len(matches)} matches ends in {takes}")
     if not fitting:
@@ -243,7 +248,16 @@ def _one(text: str, suffixes: Sequence[str]) -> list[Path]:
     return fitting
 
 
-def _listed(table: Path, suffixes: Sequence[str]) -> list[Path]:
+def _outermost(files: Sequence[Path]) -> list[Path]:
+    """Without what lies inside a folder that is an input itself."""
+    kept: list[Path] = []
+    for file in files:  # sorted: a folder comes before what is in it
+        if not any(folder in file.parents for folder in kept[-1:]):
+            kept.append(file)
+    return kept
+
+
+def _listed(table: Path, suffixes: Sequence[str], fits: Callable[[Path], bool]) -> list[Path]:
     """Files of the column ``file`` of a csv."""
     import csv
 
@@ -254,7 +268,7 @@ def _listed(table: Path, suffixes: Sequence[str]) -> list[Path]:
         files = []
         for row in reader:
             file = table.parent / (row["file"] or "")
-            if not file.is_file() or file.suffix.lower() not in suffixes:
+            if not fits(file):
                 raise InputError(
                     f"{table}:{reader.line_num}: {row['file']!r} is no file ending in {', '.join(suffixes)}"
                 )
