@@ -1,6 +1,6 @@
 """The claim in miniature: does ranking mixed images below raw ones calibrate a network, against its baselines?
 
-    python evidence/calibration.py            # 63 runs; finished ones are kept when it is started again
+    python evidence/calibration.py            # 66 runs; finished ones are kept when it is started again
     python evidence/calibration.py --plan     # what it would do
     python evidence/calibration.py --card     # the tables from what is finished, no training
 

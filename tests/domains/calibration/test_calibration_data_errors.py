@@ -319,6 +319,18 @@ def test_tables(made):
     assert told(items(ImageTable, root)) == f"{table}: there is no such table; did you mean 'image.csv'?"
 
 
+def test_classes_of_one_image_leave_nothing_to_hold_out(made):
+    root = made(ImageTable)
+    (root / "images.csv").write_text("path,label\nimages/000.jpg,amber\nimages/001.jpg,coal\n")
+    assert told(items(ImageTable, root)) == (
+        f"{root}: there are no test images, and none can be held out: every class has a single training image"
+    )
+    (root / "images.csv").write_text(
+        "path,label,split\nimages/000.jpg,amber,train\nimages/001.jpg,coal,test\nimages/002.jpg,amber,val\n"
+    )
+    assert len(items(ImageTable, root)()) == 1
+
+
 def test_a_missing_image_of_a_table_may_be_skipped(made):
     root = made(ImageTable)
     with (root / "images.csv").open("a") as stream:

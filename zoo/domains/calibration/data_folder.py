@@ -87,12 +87,20 @@ class UserImages(ImageData):
             labels: ``(N,)`` of all training images.
             given: Splits that have images of their own.
             split: Which split is wanted: train, or one that is not given.
+
+        Raises:
+            DataError: No class has two images left, so that none can be held out.
         """
         pool = np.arange(len(labels))
         for name, share in (("test", self.test_fraction), ("val", self.val_fraction)):
             if name in given:
                 continue
             kept, held = split_by_class(labels[pool], share, self.split_seed)
+            if not len(held):
+                raise DataError(
+                    f"{self.folder()}: there are no {name} images, and none can be held out: every class has a single "
+                    "training image"
+                )
             if name == split:
                 return np.sort(pool[held])
             pool = pool[np.sort(kept)]
