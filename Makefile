@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format evidence evidence-ltr evidence-kill evidence-anomaly evidence-calibration evidence-quality \
+.PHONY: help setup demo test test-long check format evidence evidence-ltr evidence-kill evidence-anomaly evidence-calibration evidence-quality \
 	evidence-reid evidence-outfit clean
 
 help:
@@ -34,6 +34,10 @@ demo: setup
 
 test: setup
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# tests that take many minutes each
+test-long: setup
+	@$(BIN)/python -m pytest -m long
 
 check: setup
 	@$(BIN)/ruff check .

@@ -29,7 +29,7 @@ def peak(path, protocol):
     return int(frames), int(mebibytes)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="measures memory as Linux tells it")
 def test_two_hours_take_the_memory_of_two_minutes(film, tmp_path):
