@@ -369,10 +369,9 @@ def card(tuning: Table, measured: Table, rows: pd.DataFrame | None) -> str:
                 lines += [*claim_table(table, part, reference, title), ""]
     if rows is not None:
         lines += [*below_table(rows), ""]
-    minutes = sum(float(row["seconds"]) for row in (*tuning.rows, *measured.rows)) / 60
     count = len(tuning.rows) + len(measured.rows)
-    foot = f"{machine()}; {count} runs of the head, {minutes:.0f} minutes without the features"
-    return "\n".join([*lines, f"{foot}. Command: `make evidence-quality`."])
+    foot = f"{machine()}; {count} runs of the head, {STEPS} steps each. Command: `make evidence-quality`."
+    return "\n".join([*lines, foot])
 
 
 def main() -> None:
