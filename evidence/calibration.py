@@ -267,9 +267,11 @@ def duplicates() -> str:
     """Near-duplicates between the images that training may draw from and the test images."""
     found = CIFAR10JPEG(str(data_root() / "calibration" / "cifar10_jpeg"), val_size=10)
     images: dict[str, np.ndarray] = {}
-    for split in ("train", "test"):
+    for split in ("train", "val", "test"):
         items: Any = found.items(split).items  # type: ignore[arg-type]
-        images[split] = items.source.images
+        images["test" if split == "test" else "train"] = np.concatenate(
+            [*([images["train"]] if split == "val" else []), items.source.images]
+        )
     hashes = [[perceptual_hash(torch.from_numpy(image)) for image in part] for part in images.values()]
     pairs = near_duplicates(*hashes)
     touched = len({test for _, test, _ in pairs})
