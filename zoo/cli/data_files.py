@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from zoo.cli.arguments import did_you_mean
 from zoo.cli.catalogue import DataSet
@@ -129,14 +129,14 @@ def verify(data: ZooData, dataset: DataSet) -> int:
     Raises:
         InputError: There is no such folder.
     """
-    from zoo.training import DataError, Split
+    from zoo.training import DataError
 
     data.use_synthesized, data.on_error = False, "skip"
     root = data.folder()
     note = " (made up by zoo data make)" if (root / MARK).is_file() else ""
     print(f"{dataset.domain}/{dataset.dataset} in {root}{note}", flush=True)
     wrong = 0
-    for split in get_args(Split):
+    for split in data.splits:
         data.skipped.clear()
         try:
             found = data.items(split)
@@ -157,17 +157,17 @@ def verify(data: ZooData, dataset: DataSet) -> int:
 
 def _report_twins(data: ZooData) -> None:
     """Counts images of the test split that look like one of another split."""
-    from zoo.training import Split, read_image
+    from zoo.training import read_image
     from zoo.training.near_duplicates import DISTANCE, near_duplicates, perceptual_hash
 
-    files = {split: list(dict.fromkeys(data.image_files(split))) for split in get_args(Split)}
+    files = {split: list(dict.fromkeys(data.image_files(split))) for split in data.splits}
     if not files["test"]:
         return
     hashes = {
         split: [perceptual_hash(read_image(file)) for file in track(found, f"compare {split}")]
         for split, found in files.items()
     }
-    for split in ("train", "val"):
+    for split in [name for name in files if name != "test"]:
         pairs = near_duplicates(hashes[split], hashes["test"])
         seen = {right for _, right, _ in pairs}
         print(

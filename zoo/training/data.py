@@ -31,6 +31,7 @@ class ZooData(pl.LightningDataModule):
         source: Where a user gets it.
         terms: Licence or terms of use.
         layout: The official files below the root.
+        splits: Which there are on the disk; a set without an official validation split names two.
         sample: Pattern of files below a synthesized set that ``zoo predict`` takes.
 
     Args:
@@ -47,6 +48,7 @@ class ZooData(pl.LightningDataModule):
     source: ClassVar[str]
     terms: ClassVar[str]
     layout: ClassVar[str]
+    splits: ClassVar[tuple[Split, ...]] = ("train", "val", "test")
     sample: ClassVar[str] = ""
 
     def __init__(

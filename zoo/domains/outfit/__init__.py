@@ -1,7 +1,8 @@
 """Outfit compatibility, fill-in-the-blank and complementary retrieval (OutfitTransformer, Sarkar et al., WACV 2023)."""
 
 from zoo.domains.outfit.convert import convert
-from zoo.domains.outfit.data import MANGO, MarylandPolyvore, OutfitCSV, PolyvoreMetadata, PolyvoreOutfits
+from zoo.domains.outfit.data import MarylandPolyvore, PolyvoreMetadata, PolyvoreOutfits
+from zoo.domains.outfit.data_tables import MANGO, OutfitCSV
 from zoo.domains.outfit.encoders import ItemEncoder
 from zoo.domains.outfit.evaluation import Compatibility, FillInTheBlank, Retrieval
 from zoo.domains.outfit.items import Gallery, OutfitItem, Ranking, Retrieved

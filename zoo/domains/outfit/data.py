@@ -1,4 +1,4 @@
-"""The data sets: Polyvore Outfits, Maryland Polyvore, MANGO, any csv, and Polyvore's metadata alone."""
+"""The data sets of Polyvore: Polyvore Outfits, its metadata alone, Maryland Polyvore."""
 
 from __future__ import annotations
 
@@ -12,15 +12,9 @@ from zoo.domains.outfit.maryland import read_maryland, read_metadata
 from zoo.domains.outfit.polyvore import read_polyvore
 from zoo.domains.outfit.questions import Level, Stage
 from zoo.domains.outfit.samples import Task
-from zoo.domains.outfit.splits import VERSIONS, Version
+from zoo.domains.outfit.splits import Version, check_version
 from zoo.domains.outfit.synthesis import OUTFITS, synthesize
-from zoo.domains.outfit.tables import read_csv, read_mango
-from zoo.errors import InputError
-
-
-def _check_version(version: str) -> None:
-    if version not in VERSIONS:
-        raise InputError(f"data.version must be one of {', '.join(VERSIONS)}, got {version!r}")
+from zoo.domains.outfit.synthesis_tables import synthesize_maryland, synthesize_metadata
 
 
 class PolyvoreOutfits(OutfitData):
@@ -93,7 +87,7 @@ class PolyvoreOutfits(OutfitData):
             root, batch_size, workers, synthesize, limit, on_error, task, encoder, features, pixels, negatives,
             curriculum, questions, target, gallery, replace,
         )  # fmt: skip
-        _check_version(version)
+        check_version(version)
         self.version: Version = version
 
     def collection(self, root: Path) -> Collection:
@@ -116,7 +110,7 @@ class MarylandPolyvore(OutfitData):
         root: Folder of the data.
         batch_size: Samples per process and step.
         workers: Loader processes.
-        synthesize: Not possible here.
+        synthesize: Use a tiny made-up set in these files.
         limit: Use only so many samples of each split.
         on_error: ``stop`` at the first unusable picture, or ``skip`` the samples that need one, count and report them.
         task: What is trained and evaluated.
@@ -167,147 +161,13 @@ class MarylandPolyvore(OutfitData):
             curriculum, questions, target, gallery, replace,
         )  # fmt: skip
 
+    def make(self, root: Path) -> None:
+        """Writes a tiny made-up set."""
+        synthesize_maryland(root, seed=self.seed)
+
     def collection(self, root: Path) -> Collection:
         """All of it."""
         return read_maryland(root)
-
-
-class MANGO(OutfitData):
-    """MANGO / UPC datathon 2023: stylist-made outfits of 9,222 products with pictures and attributes.
-
-    There is no official split and there are no questions; see :func:`zoo.domains.outfit.splits.split_outfits` and
-    :mod:`zoo.domains.outfit.questions` for the seeded rules.
-
-    Args:
-        root: Folder of the data.
-        batch_size: Samples per process and step.
-        workers: Loader processes.
-        synthesize: Not possible here.
-        limit: Use only so many samples of each split.
-        on_error: ``stop`` at the first unusable picture, or ``skip`` the samples that need one, count and report them.
-        task: What is trained and evaluated.
-        encoder: How pictures and texts become features; the same as the model's. Null is ``ItemEncoder()``.
-        features: Features computed before, instead of the encoder: a file or folder, relative to the data.
-        pixels: Give the network pictures, for a picture network that is trained along.
-        negatives: Sampled negatives of a retrieval query.
-        curriculum: How alike negatives are to the right item, by epoch; always the fine category where null.
-        questions: Train compatibility on ``listed`` questions, or on ``fresh`` negatives in each epoch.
-        target: What a query is told of what is looked for, where it can be told: ``category`` or ``text``.
-        gallery: Items of each category's gallery in retrieval; 0 asks no such question.
-        replace: What an item of a made-up question shares with the one it replaces: ``fine``, ``coarse`` or ``any``.
-        version: ``nondisjoint`` or ``disjoint``.
-        split_seed: Which outfits are held out.
-    """
-
-    domain = "outfit"
-    dataset = "mango_outfits"
-    source = "https://github.com/data-science-mango/datathon-2023-fashion-compatibility (datathon.zip)"
-    terms = "no licence stated; product images are of MANGO, released for the datathon; research and demonstration only"
-    layout = """
-    product_data.csv     a product per row: cod_modelo_color, colour, fabric, category, family, type, des_filename
-    outfit_data.csv      cod_outfit, cod_modelo_color: a row per product of an outfit
-    images/              a picture per product
-    """
-
-    def __init__(
-        self,
-        root: str | None = None,
-        batch_size: int = 50,
-        workers: int = 0,
-        synthesize: bool = False,
-        limit: int | None = None,
-        on_error: Literal["stop", "skip"] = "stop",
-        task: Task = "compatibility",
-        encoder: ItemEncoder | None = None,
-        features: str | None = None,
-        pixels: bool = False,
-        negatives: int = 10,
-        curriculum: list[Stage] | None = None,
-        questions: Literal["listed", "fresh"] = "listed",
-        target: Target = "category",
-        gallery: int = 0,
-        replace: Level = "fine",
-        version: Version = "nondisjoint",
-        split_seed: int = 0,
-    ) -> None:
-        super().__init__(
-            root, batch_size, workers, synthesize, limit, on_error, task, encoder, features, pixels, negatives,
-            curriculum, questions, target, gallery, replace,
-        )  # fmt: skip
-        _check_version(version)
-        self.version: Version = version
-        self.split_seed = split_seed
-
-    def collection(self, root: Path) -> Collection:
-        """All of it."""
-        return read_mango(root, self.version, self.split_seed)
-
-
-class OutfitCSV(OutfitData):
-    """Outfits of your own in two tables; see :func:`zoo.domains.outfit.tables.read_csv`.
-
-    Args:
-        root: Folder of the data.
-        batch_size: Samples per process and step.
-        workers: Loader processes.
-        synthesize: Not possible here.
-        limit: Use only so many samples of each split.
-        on_error: ``stop`` at the first unusable picture, or ``skip`` the samples that need one, count and report them.
-        task: What is trained and evaluated.
-        encoder: How pictures and texts become features; the same as the model's. Null is ``ItemEncoder()``.
-        features: Features computed before, instead of the encoder: a file or folder, relative to the data.
-        pixels: Give the network pictures, for a picture network that is trained along.
-        negatives: Sampled negatives of a retrieval query.
-        curriculum: How alike negatives are to the right item, by epoch; always the fine category where null.
-        questions: Train compatibility on ``listed`` questions, or on ``fresh`` negatives in each epoch.
-        target: What a query is told of what is looked for, where it can be told: ``category`` or ``text``.
-        gallery: Items of each category's gallery in retrieval; 0 asks no such question.
-        replace: What an item of a made-up question shares with the one it replaces: ``fine``, ``coarse`` or ``any``.
-        version: How outfits without a column ``split`` are split.
-        split_seed: Of that split.
-    """
-
-    domain = "outfit"
-    dataset = "outfit_csv"
-    source = "your own files"
-    terms = "yours"
-    layout = """
-    items.csv      item, and any of image (relative to the table), text, category (fine), group (coarse)
-    outfits.csv    outfit, item, and maybe split (train, val, test): a row per item of an outfit
-    """
-
-    def __init__(
-        self,
-        root: str | None = None,
-        batch_size: int = 50,
-        workers: int = 0,
-        synthesize: bool = False,
-        limit: int | None = None,
-        on_error: Literal["stop", "skip"] = "stop",
-        task: Task = "compatibility",
-        encoder: ItemEncoder | None = None,
-        features: str | None = None,
-        pixels: bool = False,
-        negatives: int = 10,
-        curriculum: list[Stage] | None = None,
-        questions: Literal["listed", "fresh"] = "listed",
-        target: Target = "category",
-        gallery: int = 0,
-        replace: Level = "fine",
-        version: Version = "nondisjoint",
-        split_seed: int = 0,
-    ) -> None:
-        super().__init__(
-            root, batch_size, workers, synthesize, limit, on_error, task, encoder, features, pixels, negatives,
-            curriculum, questions, target, gallery, replace,
-        )  # fmt: skip
-        _check_version(version)
-        self.version: Version = version
-        self.split_seed = split_seed
-
-    def collection(self, root: Path) -> Collection:
-        """All of it."""
-        return read_csv(root, self.version, self.split_seed)
 
 
 class PolyvoreMetadata(OutfitData):
@@ -322,7 +182,7 @@ class PolyvoreMetadata(OutfitData):
         root: Folder of the data.
         batch_size: Samples per process and step.
         workers: Loader processes.
-        synthesize: Not possible here.
+        synthesize: Use a tiny made-up set in these files.
         limit: Use only so many samples of each split.
         on_error: ``stop`` at the first unusable picture, or ``skip`` the samples that need one, count and report them.
         task: What is trained and evaluated.
@@ -377,6 +237,10 @@ class PolyvoreMetadata(OutfitData):
             curriculum, questions, target, gallery, replace,
         )  # fmt: skip
         self.split_seed, self.official = split_seed, official
+
+    def make(self, root: Path) -> None:
+        """Writes a tiny made-up set."""
+        synthesize_metadata(root, seed=self.seed)
 
     def collection(self, root: Path) -> Collection:
         """All of it."""

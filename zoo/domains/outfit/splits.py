@@ -19,6 +19,16 @@ SHARED = 3  # products in common with a training outfit that make an outfit a ne
 HUB = 0.01  # of all outfits: a product in more of them belongs to training
 
 
+def check_version(version: str) -> None:
+    """Refuses another word than those of :data:`VERSIONS`.
+
+    Raises:
+        InputError: It is another.
+    """
+    if version not in VERSIONS:
+        raise InputError(f"data.version must be one of {', '.join(VERSIONS)}, got {version!r}")
+
+
 def split_outfits(
     outfits: Sequence[Outfit], version: Version, seed: int
 ) -> tuple[dict[Split, list[Outfit]], list[str]]:

@@ -47,6 +47,7 @@ class CUHKPEDES(TextImageData):
 class ICFGPEDES(TextImageData):
     """ICFG-PEDES (Ding et al., arXiv:2107.12666): 3,102 training and 1,000 test identities, no validation split."""
 
+    splits = ("train", "test")
     dataset = "icfg_pedes"
     source = "https://github.com/zifyloo/SSAN (on request)"
     terms = "research use, on request to the authors; the images are of MSMT17"
