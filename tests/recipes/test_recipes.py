@@ -121,9 +121,10 @@ def _sample(domain: str, zoo, folder: Path) -> list[Path]:
 @pytest.mark.parametrize("domain", DEMOS)
 def test_demo_exports_or_says_why_not(demos, domain, zoo, tmp_path):
     folder, _ = demos(domain)
-    module = zoo_load(folder / "runs" / domain / "demo")
+    run = folder / "runs" / domain / "demo"
+    module = zoo_load(run)
     for form, suffix in (("torch", "pt2"), ("onnx", "onnx")):
-        result = zoo("export", folder / "runs" / domain / "demo", "--format", form, "--out", f"net.{suffix}", cwd=tmp_path)
+        result = zoo("export", run, "--format", form, "--out", f"net.{suffix}", cwd=tmp_path)
         if module.export_refusal:
             assert result.returncode == 2
             assert module.export_refusal in result.stderr
