@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
-import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -128,8 +128,8 @@ def _time(work: Work, repeats: int) -> float:
 
 
 def _memory(build: Callable[[], Work]) -> float | None:
-    """Growth of the peak while the work runs, MiB, in a forked process; None where it cannot be forked."""
-    if torch.cuda.is_initialized() or "fork" not in multiprocessing.get_all_start_methods():
+    """Growth of the peak while the work runs, MiB, in a forked process; None where the system does not tell."""
+    if torch.cuda.is_initialized() or not Path("/proc/self/clear_refs").exists():
         return None
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
@@ -147,13 +147,13 @@ def _memory(build: Callable[[], Work]) -> float | None:
 def _measure(build: Callable[[], Work], sender: Any) -> None:
     torch.set_num_threads(1)  # a forked process cannot use its parent's pool of threads
     work = build()
-    before = _resident()
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak, which a forked process has from its parent
+    before = _peak()
     work()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    sender.send(max(0.0, peak - before))
+    sender.send(max(0.0, _peak() - before))
 
 
-def _resident() -> float:
-    """Memory in use now, MiB."""
-    with open("/proc/self/statm") as stream:
-        return int(stream.read().split()[1]) * resource.getpagesize() / 2**20
+def _peak() -> float:
+    """Most memory in use since the peak was forgotten, MiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024

@@ -134,8 +134,9 @@ class Catalogue:
         exports = self._exports("metrics")
         shared = [found for found in exports if isinstance(found.node, ast.ClassDef) and not _is_error(found)]
         own = _public(self._subclasses("Metric"))
+        users = self._users([definition.name for definition in shared])
         return [
-            *(MetricUse(definition, self._users(definition.name)) for definition in shared),
+            *(MetricUse(definition, users[definition.name]) for definition in shared),
             *(MetricUse(definition, (definition.domain,)) for definition in own),
         ]
 
@@ -151,13 +152,18 @@ class Catalogue:
         """Text of every file of every domain."""
         return {file: _read(file) for file in sorted((self.root / "domains").rglob("*.py"))}
 
+    @cached_property
+    def _hints(self) -> dict[Path, _Hints]:
+        """What every file of every domain shows without being parsed."""
+        return {file: _hints(text) for file, text in self._domains.items()}
+
     def _subclasses(self, base: str) -> list[Definition]:
         """Classes of the domains whose bases lead to ``base`` by name, through classes of their own domain."""
         known: dict[tuple[str, str], Definition] = {}
         waiting, parsed = dict(self._domains), list[Definition]()
         while True:
             names = {base, *(name for _, name in known)}
-            for file in [file for file, text in waiting.items() if _derives(text, names)]:
+            for file in [file for file in waiting if self._hints[file].may_derive(names)]:
                 parsed += self._definitions(file, waiting.pop(file))
             more = {
                 (found.domain, found.name): found
@@ -184,10 +190,14 @@ class Catalogue:
         }
         return [found[name] for name in names if name in found]
 
-    def _users(self, metric: str) -> tuple[str, ...]:
-        mention = re.compile(rf"\b{metric}\b")
-        users = {file.relative_to(self.root).parts[1] for file, text in self._domains.items() if mention.search(text)}
-        return tuple(sorted(users))
+    def _users(self, metrics: list[str]) -> dict[str, tuple[str, ...]]:
+        """The domains that mention each metric."""
+        users: dict[str, set[str]] = {name: set() for name in metrics}
+        mention = re.compile(rf"\b(?:{'|'.join(metrics)})\b")
+        for file, text in self._domains.items() if metrics else ():
+            for name in set(mention.findall(text)):
+                users[name].add(file.relative_to(self.root).parts[1])
+        return {name: tuple(sorted(domains)) for name, domains in users.items()}
 
     def _definitions(self, file: Path, text: str) -> list[Definition]:
         if file not in self._parsed:
@@ -198,12 +208,26 @@ class Catalogue:
         return self._parsed[file]
 
 
-def _derives(text: str, names: set[str]) -> bool:
-    """Whether a file may hold a class derived from one of ``names``: most files need not be parsed."""
-    either = "|".join(map(re.escape, names))
-    aliases = re.findall(rf"\b(?:{either})\s+as\s+(\w+)", text)
-    wanted = {*names, *aliases}
-    return any(wanted.intersection(re.findall(r"\w+", bases)) for bases in _BASES.findall(text))
+@dataclass(frozen=True)
+class _Hints:
+    """Words of a file, so that most files need not be parsed.
+
+    Attributes:
+        bases: Every word among the bases of its classes.
+        aliases: Names and what they are imported as.
+    """
+
+    bases: frozenset[str]
+    aliases: tuple[tuple[str, str], ...]
+
+    def may_derive(self, names: set[str]) -> bool:
+        """Whether the file may hold a class derived from one of ``names``."""
+        return not self.bases.isdisjoint({*names, *(alias for name, alias in self.aliases if name in names)})
+
+
+def _hints(text: str) -> _Hints:
+    words = (word for bases in _BASES.findall(text) for word in re.findall(r"\w+", bases))
+    return _Hints(frozenset(words), tuple(re.findall(r"\b(\w+)\s+as\s+(\w+)", text)))
 
 
 def _statements(tree: ast.Module, file: Path, module: str, domain: str) -> Iterator[Definition]:

@@ -22,7 +22,6 @@ HELP = "list, show, make or verify data sets"
 EXAMPLES = (
     "zoo data show ucf_crime",
     "zoo data make ucf_crime --out sample --seed 1",
-    "zoo data make ucf_crime --from videos/ --out features/",
 )
 
 ACTIONS = {

@@ -147,4 +147,4 @@ def test_the_default_is_the_papers():
     loss = paper_loss()
     assert isinstance(loss, Fidelity)
     assert loss.options() == {"target_probability": "thurstone", "scale": 1.0, "tied_lists": "keep", "pairs": "mean",
-                              "reduction": "mean"}  # fmt: skip
+                              "reduction": "mean", "engine": "auto"}  # fmt: skip
