@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import resource
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -146,8 +146,8 @@ def test_show_safetensors_without_torch(tmp_path):
 @pytest.mark.parametrize("argv", [["--help"], ["list"], ["list", "losses"], ["train", "--help"]], ids=" ".join)
 def test_answers_at_once(argv):
     times = []
-    for _ in range(5):
-        start = time.perf_counter()
+    for _ in range(3):
+        start = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
         subprocess.run([sys.executable, "-m", "zoo", *argv], check=True, capture_output=True, timeout=60)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.5  # importing torch alone takes more than a second
+        times.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - start)
+    assert min(times) < 0.9  # of a processor, whatever else runs on it; importing torch alone takes more than a second
