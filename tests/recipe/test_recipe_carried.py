@@ -173,7 +173,8 @@ def test_aliases_tags_and_sizes_are_refused(sample: str) -> None:
     assert "the alias '*a' is not allowed here" in _refused("model: &a {}\ndata: *a\n")
     assert "the tag 'python/name:os.system' is not allowed" in _refused("model: !!python/name:os.system ''\ndata: 1\n")
     assert "this carries no recipe" in _refused(sample + "#" * 300_000)
-    assert "nested more than" in _refused("model: " + "[" * 5000)
+    refused = _refused("model: " + "[" * 5000)
+    assert "nested more than" in refused or "nesting depth" in refused  # libyaml has a bound of its own
     assert "this is not YAML" in _refused("model: {")
     assert "the recipe is empty" in _refused("")
     with pytest.raises(InputError, match="this carries no recipe"):
