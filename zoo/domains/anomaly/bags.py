@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from zoo.domains.anomaly.extractors import Extractor
-from zoo.domains.anomaly.names import check_choice, nearest
 from zoo.domains.anomaly.prepare import make_features
 from zoo.domains.anomaly.segments import SEGMENTS, Segmenting
 from zoo.errors import InputError
 from zoo.training import DataError, EpochOrder, Items, ZooData
+from zoo.training.choices import check_choice, nearest
 
 EVALUATED = 4  # videos per evaluation batch; as many as a picture shows
 

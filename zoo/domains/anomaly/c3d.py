@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from zoo.domains.anomaly.extractors import Extractor, Transform
-from zoo.domains.anomaly.names import check_choice
 from zoo.domains.anomaly.protocols import CLIP
 from zoo.domains.anomaly.weights import digest, load_strictly, read_weights
 from zoo.errors import InputError
+from zoo.training.choices import check_choice
 
 Scaling = Literal["caffe", "raw", "ekosman"]
 FC6 = 4096

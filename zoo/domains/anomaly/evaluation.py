@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
-from zoo.domains.anomaly.names import check_choice
 from zoo.domains.anomaly.network import SegmentNetwork
 from zoo.domains.anomaly.protocols import PROTOCOLS, Protocol, frame_scores, frame_truth
 from zoo.domains.anomaly.report import curves, draw_curves, frames_of, per_class, per_video
@@ -18,6 +17,7 @@ from zoo.errors import InputError
 from zoo.metrics import VideoDetection
 from zoo.metrics.binary import OneClassError
 from zoo.training import Batch, ParameterGroup, Row, ZooModule
+from zoo.training.choices import check_choice
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from zoo.domains.anomaly.names import check_choice
 from zoo.domains.anomaly.protocols import CLIP
 from zoo.domains.anomaly.weights import digest, load_strictly, read_weights
 from zoo.errors import InputError
 from zoo.layers.backbones import image_backbone
+from zoo.training.choices import check_choice
 
 VideoName = Literal["r2plus1d_18", "r3d_18", "s3d", "mvit_v2_s"]
 Reduce = Literal["mean", "change"]

@@ -10,10 +10,10 @@ import numpy as np
 from zoo.domains.anomaly.annotations import Video
 from zoo.domains.anomaly.bags import BagData, interleaved
 from zoo.domains.anomaly.feature_files import FeatureFiles, Places
-from zoo.domains.anomaly.names import nearest
 from zoo.domains.anomaly.segments import Segmenting
 from zoo.errors import InputError
 from zoo.training import DataError, Items, Split
+from zoo.training.choices import nearest
 
 
 class ListedVideos(BagData):

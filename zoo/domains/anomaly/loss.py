@@ -22,10 +22,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from zoo.domains.anomaly.names import check_choice
 from zoo.domains.anomaly.network import Detector
 from zoo.errors import InputError
 from zoo.ranking import ScoreLoss, gather, hinge
+from zoo.training.choices import check_choice
 
 Variant = Literal["official", "paper", "diagonal"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from zoo.domains.anomaly.extractors import Extractor
 from zoo.domains.anomaly.loss import VARIANTS, Variant, mil_terms, weight_penalty
-from zoo.domains.anomaly.names import check_choice
 from zoo.domains.anomaly.network import Detector
 from zoo.domains.anomaly.prediction import VideoModule
 from zoo.domains.anomaly.protocols import Protocol
 from zoo.errors import InputError
 from zoo.ranking import ScoreLoss
 from zoo.training import Batch, ParameterGroup
+from zoo.training.choices import check_choice
 
 
 class MILRanking(VideoModule):

@@ -12,7 +12,6 @@ from torch import Tensor
 from zoo.domains.anomaly.evaluation import SEGMENTING, VideoEvaluation
 from zoo.domains.anomaly.extractors import Extractor
 from zoo.domains.anomaly.features import SUFFIXES, read_arrays
-from zoo.domains.anomaly.names import check_choice
 from zoo.domains.anomaly.network import Detection
 from zoo.domains.anomaly.picture import MOST, Curve, draw
 from zoo.domains.anomaly.protocols import CLIP, PROTOCOLS, Protocol, frame_scores
@@ -22,6 +21,7 @@ from zoo.domains.anomaly.strip import draw_film
 from zoo.domains.anomaly.video import VIDEO_SUFFIXES, is_frame_folder
 from zoo.errors import InputError
 from zoo.training import Batch, Row
+from zoo.training.choices import check_choice
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from zoo.domains.anomaly.extractors import Extractor, Transform
-from zoo.domains.anomaly.names import nearest
 from zoo.domains.anomaly.protocols import CLIP
 from zoo.domains.anomaly.weights import load_strictly, read_weights
 from zoo.errors import InputError
+from zoo.training.choices import nearest
 
 BLOCKS: dict[int, tuple[int, int, int, int]] = {101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 EXPANSION, WIDTH = 4, 2048

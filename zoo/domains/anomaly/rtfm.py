@@ -7,13 +7,13 @@ from typing import Literal
 from torch import Tensor
 
 from zoo.domains.anomaly.extractors import Extractor
-from zoo.domains.anomaly.names import check_choice
 from zoo.domains.anomaly.prediction import VideoModule
 from zoo.domains.anomaly.protocols import Protocol
 from zoo.domains.anomaly.rtfm_loss import RTFM_VARIANTS, RTFMVariant, rtfm_terms
 from zoo.domains.anomaly.rtfm_network import RTFMNetwork, select_top
 from zoo.errors import InputError
 from zoo.training import Batch, ParameterGroup
+from zoo.training.choices import check_choice
 
 
 class RTFM(VideoModule):

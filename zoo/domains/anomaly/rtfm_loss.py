@@ -25,9 +25,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zoo.domains.anomaly.names import check_choice
 from zoo.errors import InputError
 from zoo.ranking import gather
+from zoo.training.choices import check_choice
 
 RTFMVariant = Literal["official", "corrected"]
 RTFM_VARIANTS: tuple[RTFMVariant, ...] = get_args(RTFMVariant)

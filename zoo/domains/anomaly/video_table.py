@@ -14,13 +14,13 @@ import numpy as np
 from zoo.domains.anomaly.annotations import Video, once
 from zoo.domains.anomaly.extractors import Extractor
 from zoo.domains.anomaly.listed import ListedVideos, held_out
-from zoo.domains.anomaly.names import check_choice, nearest
 from zoo.domains.anomaly.protocols import Event
 from zoo.domains.anomaly.segments import Segmenting
 from zoo.domains.anomaly.synthesis_lists import synthesize_table
 from zoo.domains.anomaly.video import VIDEO_SUFFIXES
 from zoo.errors import InputError
 from zoo.training import DataError
+from zoo.training.choices import check_choice, nearest
 
 NEEDED, OPTIONAL = ("video", "label"), ("intervals", "split", "frames")
 SPLITS = ("train", "val", "test")

@@ -10,11 +10,11 @@ from zoo.domains.anomaly.annotations import NORMAL, Video, feature_stem, once, r
 from zoo.domains.anomaly.extractors import Extractor
 from zoo.domains.anomaly.feature_files import CROP
 from zoo.domains.anomaly.listed import ListedVideos
-from zoo.domains.anomaly.names import nearest
 from zoo.domains.anomaly.protocols import Event
 from zoo.domains.anomaly.segments import Segmenting
 from zoo.domains.anomaly.synthesis_lists import synthesize_xd
 from zoo.training import DataError
+from zoo.training.choices import nearest
 
 CODES = {
     "A": NORMAL, "B1": "Fighting", "B2": "Shooting", "B4": "Riot", "B5": "Abuse", "B6": "CarAccident", "G": "Explosion",

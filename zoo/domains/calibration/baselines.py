@@ -14,8 +14,8 @@ from torch.nn.functional import cross_entropy, nll_loss, relu
 
 from zoo.domains.calibration.loss import Objective, Outputs, check_weight, wide
 from zoo.domains.calibration.mixing import one_hot
-from zoo.domains.calibration.names import check_choice
 from zoo.errors import InputError
+from zoo.training.choices import check_choice
 
 Variant = Literal["paper", "official"]
 MMCE_WIDTH = 0.4

@@ -15,9 +15,9 @@ import numpy as np
 
 from zoo.domains.calibration.data_items import Files, Joined, Pictures, collate, image_paths
 from zoo.domains.calibration.data_views import Statistics, View
-from zoo.domains.calibration.names import nearest
 from zoo.errors import InputError, ZooError
 from zoo.training import DataError, EpochOrder, Items, Split, ZooData
+from zoo.training.choices import nearest
 
 SETS: dict[str, Callable[..., ImageData]] = {}
 """The data sets of this domain by name: what ``ood`` may name."""

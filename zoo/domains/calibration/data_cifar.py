@@ -13,8 +13,8 @@ from zoo.domains.calibration.data_items import Arrays, Pictures
 from zoo.domains.calibration.data_splits import check_share, shuffled_split
 from zoo.domains.calibration.data_synthesis import synthesize_cifar
 from zoo.domains.calibration.data_views import CIFAR, IMAGENET, Statistics, View
-from zoo.domains.calibration.names import check_choice
 from zoo.training import Split
+from zoo.training.choices import check_choice
 
 SIZE = 32
 Normalization = Literal["consistent", "official"]

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy._core.multiarray
 
-from zoo.domains.calibration.names import nearest
 from zoo.training import DataError
+from zoo.training.choices import nearest
 
 PIXELS = 3 * 32 * 32
 CIFAR10_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -14,8 +14,8 @@ from zoo.domains.calibration.data_longtail import Validation
 from zoo.domains.calibration.data_splits import check_share, split_by_class
 from zoo.domains.calibration.data_synthesis_files import synthesize_cub
 from zoo.domains.calibration.data_views import IMAGENET, View
-from zoo.domains.calibration.names import check_choice
 from zoo.training import DataError, Split
+from zoo.training.choices import check_choice
 
 RESIZE, SIZE = 256, 224
 TABLES = ("images.txt", "image_class_labels.txt", "train_test_split.txt")

@@ -13,9 +13,9 @@ from zoo.domains.calibration.data_items import Files, Pictures
 from zoo.domains.calibration.data_splits import check_share, split_by_class
 from zoo.domains.calibration.data_synthesis_files import synthesize_folder, synthesize_table
 from zoo.domains.calibration.data_views import IMAGENET, Statistics, View
-from zoo.domains.calibration.names import nearest
 from zoo.errors import InputError
 from zoo.training import DataError, Split
+from zoo.training.choices import nearest
 
 Channels = tuple[float, float, float]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from zoo.domains.calibration.data_items import Files, image_paths
-from zoo.domains.calibration.names import nearest
 from zoo.training import DataError
+from zoo.training.choices import nearest
 from zoo.training.images import IMAGE_SUFFIXES
 
 

@@ -11,9 +11,9 @@ from zoo.domains.calibration.data_cifar import CIFARData, Normalization
 from zoo.domains.calibration.data_items import Pictures
 from zoo.domains.calibration.data_order import ClassAwareOrder
 from zoo.domains.calibration.data_splits import long_tail
-from zoo.domains.calibration.names import check_choice
 from zoo.errors import InputError
 from zoo.training import EpochOrder, Items, Split
+from zoo.training.choices import check_choice
 
 Order = Literal["class_aware", "uniform"]
 Validation = Literal["held_out", "test"]

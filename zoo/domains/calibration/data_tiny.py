@@ -12,8 +12,8 @@ from zoo.domains.calibration.data_items import Files, Pictures, image_paths
 from zoo.domains.calibration.data_splits import check_share, split_by_class
 from zoo.domains.calibration.data_synthesis_files import synthesize_tiny
 from zoo.domains.calibration.data_views import IMAGENET, View
-from zoo.domains.calibration.names import nearest
 from zoo.training import DataError, Split
+from zoo.training.choices import nearest
 
 SIZE = 64
 

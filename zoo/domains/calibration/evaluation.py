@@ -11,7 +11,6 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.utilities import dim_zero_cat
 
 from zoo.domains.calibration.inputs import Inputs
-from zoo.domains.calibration.names import check_choice
 from zoo.domains.calibration.picture import draw_reliability
 from zoo.domains.calibration.prediction import Classifier
 from zoo.errors import InputError
@@ -19,6 +18,7 @@ from zoo.metrics import CalibrationReport, OutOfDistribution, fit_temperature
 from zoo.metrics.calibration_temperature import Method
 from zoo.ranking import gather
 from zoo.training import Batch, ParameterGroup, Row
+from zoo.training.choices import check_choice
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

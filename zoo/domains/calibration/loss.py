@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from zoo.domains.calibration.names import check_choice
 from zoo.errors import InputError
 from zoo.ranking import Hinge, ScoreLoss, confidence_ndcg
+from zoo.training.choices import check_choice
 
 MRLVariant = Literal["official", "elementwise"]
 Scores = Literal["logits", "probabilities"]

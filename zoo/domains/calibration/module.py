@@ -12,12 +12,12 @@ from zoo.domains.calibration.evaluation import CalibratedClassifier
 from zoo.domains.calibration.inputs import Channels, given
 from zoo.domains.calibration.loss import MNDCG, Objective, Outputs
 from zoo.domains.calibration.mixing import Draw, Draws, by_image, mix, one_hot
-from zoo.domains.calibration.names import check_choice
 from zoo.domains.calibration.network import Layout, ResNet, TimmClassifier, build
 from zoo.errors import InputError
 from zoo.metrics.calibration_temperature import Method
 from zoo.ranking import gather
 from zoo.training import Batch, ParameterGroup
+from zoo.training.choices import check_choice
 
 Mix = Literal["input", "features"]
 

@@ -24,9 +24,9 @@ from typing import Literal, NamedTuple, get_args
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from zoo.domains.calibration.names import check_choice, nearest
 from zoo.errors import InputError
 from zoo.layers import image_backbone
+from zoo.training.choices import check_choice, nearest
 
 Layout = Literal["cifar", "tiny", "imagenet"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)

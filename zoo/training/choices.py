@@ -1,4 +1,4 @@
-"""Words that a user wrote, and the ones that were meant."""
+"""Words that a recipe or a data set may hold: refused with the nearest right one where they are none of these."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check_choice(key: str, value: str, known: Sequence[str]) -> None:
     """Refuses a word that is none of the known ones.
 
     Args:
-        key: The recipe's key, e.g. ``data.normalization``.
+        key: The recipe's key, e.g. ``model.variant``.
         value: What was given.
         known: What may be given.
 
