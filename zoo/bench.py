@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import multiprocessing
 import statistics
@@ -147,13 +148,26 @@ def _memory(build: Callable[[], Work]) -> float | None:
 def _measure(build: Callable[[], Work], sender: Any) -> None:
     torch.set_num_threads(1)  # a forked process cannot use its parent's pool of threads
     work = build()
+    gc.collect()
+    _give_free_memory_back()
     Path("/proc/self/clear_refs").write_text("5")  # forgets the peak, which a forked process has from its parent
-    before = _peak()
+    # where the system forgets nothing, memory is filled up to the old peak, so that any growth raises it
+    ballast = b"x" * max(0, int((_memory_of("VmHWM") - _memory_of("VmRSS")) * 2**20))
+    before = _memory_of("VmHWM")
     work()
-    sender.send(max(0.0, _peak() - before))
+    growth = max(0.0, _memory_of("VmHWM") - before)
+    del ballast
+    sender.send(growth)
 
 
-def _peak() -> float:
-    """Most memory in use since the peak was forgotten, MiB."""
+def _give_free_memory_back() -> None:
+    """What earlier calls left in the allocator would be used again without any growth."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def _memory_of(field: str) -> float:
+    """A field of the process's own status, MiB: VmRSS (in use now) or VmHWM (most in use)."""
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 1024
