@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from zoo.checkpoint import convert as convert_file
+from zoo.domains.reid import TextTransformer, VisionTransformer
 from zoo.domains.reid.convert import PARTS, clip_names, convert, resize_positions
 from zoo.errors import InputError
 
@@ -141,6 +143,83 @@ def as_hub(openai):
                 rest = rest.replace(ours, theirs)
             result[f"{side}.{rest}"] = tensor
     return result
+
+
+SMALL = {"hidden_size": 24, "intermediate_size": 96, "num_hidden_layers": 12, "num_attention_heads": 2}
+
+
+@pytest.fixture
+def towers():
+    """Our towers in CLIP's depth and a small width, for 32x32; and two images, two captions ``(2, 10)``."""
+    image = VisionTransformer((32, 32), patch=16, width=24, layers=12, heads=2, embed=20)
+    text = TextTransformer("hashed", 64, 10, width=24, layers=12, heads=2, embed=20)
+    tokens = torch.tensor([[62, 7, 8, 9, 63, 0, 0, 0, 0, 0], [62, 5, 6, 7, 8, 9, 10, 11, 12, 63]])
+    return torch.nn.ModuleDict({"image": image, "text": text}).eval(), torch.randn(2, 3, 32, 32), tokens
+
+
+@torch.no_grad()
+def compare(towers, images, tokens, image_features, text_features):
+    """Our global tokens are the features that the other library gives."""
+    seen, read = towers["image"](images), towers["text"](tokens)
+    torch.testing.assert_close(seen.tokens[:, 0], image_features, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(read.tokens[range(2), read.position], text_features, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_transformers_own_clip_gives_its_features(towers, prefix):
+    library = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = library.CLIPConfig(
+        text_config={**SMALL, "vocab_size": 64, "max_position_embeddings": 10, "eos_token_id": 63, "bos_token_id": 62},
+        vision_config={**SMALL, "image_size": 32, "patch_size": 16},
+        projection_dim=20,
+    )
+    theirs = library.CLIPModel(config).eval()
+    ours, images, tokens = towers
+    state, notes = PARTS["clip"]({f"{prefix}{name}": tensor for name, tensor in theirs.state_dict().items()})
+    ours.load_state_dict(state)
+    assert any("dropped logit_scale" in note for note in notes)
+    with torch.no_grad():
+        output = theirs(input_ids=tokens, pixel_values=images)
+    seen, read = (hidden.last_hidden_state for hidden in (output.vision_model_output, output.text_model_output))
+    seen = theirs.visual_projection(theirs.vision_model.post_layernorm(seen[:, 0]))
+    compare(ours, images, tokens, seen, theirs.text_projection(read[range(2), tokens.argmax(1)]))
+
+
+def test_a_clip_of_openais_names_gives_its_features(towers):
+    library = pytest.importorskip("open_clip.model")
+    torch.manual_seed(0)
+    theirs = library.CLIP(
+        20,
+        library.CLIPVisionCfg(layers=12, width=24, head_width=12, patch_size=16, image_size=32),
+        library.CLIPTextCfg(context_length=10, vocab_size=64, width=24, heads=2, layers=12),
+        quick_gelu=True,
+    ).eval()
+    ours, images, tokens = towers
+    state, _ = PARTS["clip"]({f"module.{name}": tensor for name, tensor in theirs.state_dict().items()})
+    ours.load_state_dict(state)
+    with torch.no_grad():
+        compare(ours, images, tokens, theirs.encode_image(images), theirs.encode_text(tokens))
+
+
+@pytest.mark.facts
+def test_a_mixed_clip_file_becomes_a_part_that_training_starts_from(layout, tmp_path):
+    """Full size, float16 as OpenAI stores it: every tensor one repeated number, so that the file is small."""
+    given = {
+        f"module.{name}": tensor.half() if name.endswith(HALVED) and "ln_" not in name else tensor
+        for name, tensor in clip(layout).items()
+    }
+    file, out = tmp_path / "ViT-B-16.pt", tmp_path / "clip.safetensors"
+    torch.save(given, file)
+    notes = convert_file("reid/rde_cuhkpedes", file, out, part="clip", half=True)
+    assert any("from half precision to float32" in note for note in notes)
+    assert notes[-1] == f"recipes take it as model.init_args.init_from: {{clip: {out}}}"
+    from zoo.recipe import build_model, read
+
+    module = build_model(read("reid/rde_cuhkpedes", {"model.init_from.clip": str(out)}))
+    state = module.network.towers.state_dict()
+    for name, ours in clip_names().items():
+        assert torch.equal(state[ours].flatten()[:3].float(), layout[f"base_model.{name}"].flatten()[:3].float()), name
 
 
 def test_position_embeddings_of_the_sheet():

@@ -53,8 +53,7 @@ def convert(released: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str
     Raises:
         InputError: A tensor is missing, unexpected, no number or not finite; names it.
     """
-    if released and all(name.startswith("module.") for name in released):
-        released = {name.removeprefix("module."): tensor for name, tensor in released.items()}
+    released = _without_module(released)
     names = {f"base_model.{official}": f"network.towers.{ours}" for official, ours in clip_names().items()}
     names |= _selection_names()
     values, notes = _without_scale(released, "base_model.logit_scale")
@@ -70,8 +69,8 @@ def convert_clip(released: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], lis
     """Maps CLIP ViT-B/16 onto our towers (``image.*``, ``text.*``), strictly.
 
     Args:
-        released: OpenAI's state dict, or that of transformers' ``CLIPModel``. Position embeddings of 224x224 are
-            resized to the grid of 384x128.
+        released: OpenAI's state dict, or that of transformers' ``CLIPModel``; float16, float32 or mixed, with or
+            without ``module.`` before every name. Position embeddings of 224x224 are resized to the grid of 384x128.
 
     Returns:
         Our tensors, float32; and what was done or dropped, one line each.
@@ -79,6 +78,7 @@ def convert_clip(released: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], lis
     Raises:
         InputError: As :func:`convert`.
     """
+    released = _without_module(released)
     hub = any(name.startswith(("text_model.", "vision_model.")) for name in released)
     values, notes = _without_scale(released, "logit_scale")
     aside = [name for name in values if name.endswith("position_ids")] if hub else [
@@ -141,6 +141,12 @@ def _selection_names() -> dict[str, str]:
             for theirs, mine in parts.items():
                 names.update({f"{official}.{theirs}.{kind}": f"network.{ours}.{mine}.{kind}" for kind in kinds})
     return names
+
+
+def _without_module(released: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    if not released or not all(name.startswith("module.") for name in released):
+        return released
+    return {name.removeprefix("module."): tensor for name, tensor in released.items()}
 
 
 def _without_scale(released: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], list[str]]:
