@@ -1,0 +1,1 @@
+"""Semi-supervised tree counting by density maps: TreeFormer and its data."""
