@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from zoo.domains.anomaly import open_frames
-from zoo.domains.anomaly.video import clock, is_frame_folder
 from zoo.errors import InputError
 from zoo.training import DataError
+from zoo.training.video import clock, is_frame_folder
 
 
 def frames_of(path, fps=None):
@@ -180,7 +180,7 @@ def test_without_pyav_it_is_said_how_to_get_it(film, tmp_path, monkeypatch):
             raise ImportError(name)
         return importlib.import_module(name, *rest)
 
-    monkeypatch.setattr("zoo.domains.anomaly.video.import_module", missing)
+    monkeypatch.setattr("zoo.training.video.import_module", missing)
     with pytest.raises(InputError, match=r"a\.mp4: videos are read with PyAV.*pip install rankzoo\[video\]"):
         open_frames(path)
     assert len(frames_of(film.folder(tmp_path / "frames", film.pictures(2)))) == 2

@@ -19,9 +19,9 @@ from zoo.domains.anomaly.streaming import stream_rows
 from zoo.domains.anomaly.surv_camera_fight import SurvCameraFight, clip_snippets
 from zoo.domains.anomaly.synthesis import synthesize
 from zoo.domains.anomaly.ucsd_ped2 import UCSDPed2
-from zoo.domains.anomaly.video import open_frames
 from zoo.domains.anomaly.video_table import VideoTable
 from zoo.domains.anomaly.xd_violence import XDViolence
+from zoo.training.video import open_frames
 
 __all__ = [
     "C3D",

@@ -18,10 +18,10 @@ from zoo.domains.anomaly.protocols import CLIP, PROTOCOLS, Protocol, frame_score
 from zoo.domains.anomaly.scoring import VideoScores, film, score_video, video_rows
 from zoo.domains.anomaly.segments import SEGMENTS, segment_features
 from zoo.domains.anomaly.strip import draw_film
-from zoo.domains.anomaly.video import VIDEO_SUFFIXES, is_frame_folder
 from zoo.errors import InputError
 from zoo.training import Batch, Row
 from zoo.training.choices import check_choice
+from zoo.training.video import VIDEO_SUFFIXES, is_frame_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

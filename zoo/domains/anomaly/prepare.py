@@ -19,10 +19,10 @@ from zoo.domains.anomaly.extractors import Extractor
 from zoo.domains.anomaly.notes import note_place, read_note
 from zoo.domains.anomaly.streaming import Spool, progress, stream_rows
 from zoo.domains.anomaly.strip import Reel
-from zoo.domains.anomaly.video import VIDEO_SUFFIXES, frame_files, is_frame_folder, open_frames
 from zoo.domains.anomaly.weights import digest
 from zoo.errors import InputError
 from zoo.training import DataError
+from zoo.training.video import VIDEO_SUFFIXES, frame_files, is_frame_folder, open_frames
 
 MADE_BY, PART = "made_by.json", ".part"
 LISTS = (".txt", ".csv", ".json", ".list", ".mat", ".md")

@@ -17,8 +17,8 @@ from zoo.domains.anomaly.protocols import Protocol
 from zoo.domains.anomaly.segments import SEGMENTS, Segmenting, segment_features, segment_ranges
 from zoo.domains.anomaly.streaming import Spool, check_width, progress, stream_rows
 from zoo.domains.anomaly.strip import Film, Mark, Reel, small
-from zoo.domains.anomaly.video import Frames, clock, open_frames
 from zoo.training import Row
+from zoo.training.video import Frames, clock, open_frames
 
 Score = Callable[[np.ndarray], np.ndarray]
 AT_ONCE = 1024  # rows

@@ -19,8 +19,8 @@ from zoo.domains.anomaly.module import MILRanking
 from zoo.domains.anomaly.prediction import VideoModule
 from zoo.domains.anomaly.rtfm import RTFM
 from zoo.domains.anomaly.streaming import stream_rows
-from zoo.domains.anomaly.video import open_frames
 from zoo.training.speed import Case, Work
+from zoo.training.video import open_frames
 
 SECONDS, RATE, HEIGHT, WIDTH = 8, 30, 240, 320
 

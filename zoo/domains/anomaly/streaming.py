@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from zoo.domains.anomaly.extractors import Extractor, ImageFeatures
-from zoo.domains.anomaly.video import FrameFolder, Frames
 from zoo.errors import InputError
 from zoo.training import DataError
+from zoo.training.video import FrameFolder, Frames
 
 Seen = Callable[[int, np.ndarray], None]
 Told = Callable[[int], None]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zoo.domains.anomaly.picture import ALARM, CURVE, EVENT
-from zoo.domains.anomaly.video import clock
+from zoo.training.video import clock
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,10 +17,10 @@ from zoo.domains.anomaly.listed import ListedVideos, held_out
 from zoo.domains.anomaly.protocols import Event
 from zoo.domains.anomaly.segments import Segmenting
 from zoo.domains.anomaly.synthesis_lists import synthesize_table
-from zoo.domains.anomaly.video import VIDEO_SUFFIXES
 from zoo.errors import InputError
 from zoo.training import DataError
 from zoo.training.choices import check_choice, nearest
+from zoo.training.video import VIDEO_SUFFIXES
 
 NEEDED, OPTIONAL = ("video", "label"), ("intervals", "split", "frames")
 SPLITS = ("train", "val", "test")

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from zoo.errors import InputError
-from zoo.training import IMAGE_SUFFIXES, DataError, read_image
+from zoo.training.data import DataError
+from zoo.training.images import IMAGE_SUFFIXES, read_image
 
 VIDEO_SUFFIXES = (
     ".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".3gp", ".ogv",
