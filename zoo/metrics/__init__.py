@@ -19,6 +19,7 @@ from zoo.metrics.calibration_metrics import (
     UnderconfidenceError,
 )
 from zoo.metrics.calibration_temperature import fit_temperature
+from zoo.metrics.counting import CountErrors, GridErrors, grid_errors
 from zoo.metrics.ndcg import NDCG
 from zoo.metrics.retrieval import TextImageRetrieval, blocked_ranks, rank_values
 from zoo.metrics.videos import VideoDetection
@@ -30,7 +31,9 @@ __all__ = [
     "BrierScore",
     "CalibrationReport",
     "ClasswiseCalibrationError",
+    "CountErrors",
     "ExpectedCalibrationError",
+    "GridErrors",
     "MaximumCalibrationError",
     "NegativeLogLikelihood",
     "OutOfDistribution",
@@ -45,6 +48,7 @@ __all__ = [
     "blocked_ranks",
     "bootstrap_interval",
     "fit_temperature",
+    "grid_errors",
     "rank_values",
     "roc_auc",
 ]

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-STRIDE = 4
-"""Pixels of an image per cell of a density."""
+from zoo.domains.counting.network import STRIDE
+
+LEAST = 1e-3
+"""Trees per cell; a lower peak is no tree."""
 
 
 def pixel_of(points: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -58,42 +60,107 @@ def inside(points: np.ndarray, height: int, width: int) -> np.ndarray:
     return kept
 
 
-def local_maxima(density: Tensor, stride: int = STRIDE, most: int | None = None, least: float = 1e-3) -> Tensor:
-    """The places where a density is highest among its neighbours.
+def peaks(density: Tensor, stride: int = STRIDE, least: float = LEAST) -> Tensor:
+    """The places where a density is highest among its neighbours, in the order of their rows.
 
-    A peak is at least as high as the ``2 r + 1`` square around it, r being one cell of the network; of a plateau the
-    first pixel counts. Its place is the centre of mass of the 3 x 3 around it. There are as many trees as the density
-    sums to, so no more peaks than that are kept, the highest first.
+    A peak is at least as high as everything within one cell of the network around it; of a plateau the first element
+    counts. Its place is the centre of mass of the 3 x 3 elements around it.
 
     Args:
         density: ``(H, W)``, not negative.
         stride: Pixels of the image per element: 4, or 1 for a density at full size.
-        most: How many are kept at most; by default the sum of the density, rounded.
-        least: Lower peaks are noise; per cell of 4 x 4 pixels.
+        least: Lower peaks are noise; in trees per cell of 4 x 4 pixels.
 
     Returns:
-        ``(N, 3)`` x, y in pixels of the image and the height of the peak, the highest first.
+        ``(N, 3)`` x, y in pixels of the image, and the height of the peak.
     """
+    return _located(density, stride, least)[0]
+
+
+def _located(density: Tensor, stride: int, least: float) -> tuple[Tensor, Tensor]:
+    """The peaks, and the row of the element that each was found at."""
     height, width = density.shape
     values = density.detach().to(torch.float32)
-    floor = least * (stride / STRIDE) ** 2
-    radius = max(1, STRIDE // stride)
-    high = (values >= _highest(values, radius)) & (values > floor)
-    number = torch.arange(height * width, dtype=torch.float64).view(height, width)
+    radius = reach(stride)
+    high = (values >= _highest(values, radius)) & (values > least * (stride / STRIDE) ** 2)
+    number = torch.arange(height * width, dtype=torch.float64, device=values.device).view(height, width)
     first = torch.where(high, -number, -torch.inf)
     rows, columns = torch.nonzero(high & (first == _highest(first, radius)), as_tuple=True)
-    limit = round(float(density.sum(dtype=torch.float64))) if most is None else most
-    kept = torch.argsort(values[rows, columns], descending=True, stable=True)[: max(0, limit)]
-    rows, columns = rows[kept], columns[kept]
     padded = functional.pad(values, (1, 1, 1, 1))
-    offset = torch.arange(-1, 2)
+    offset = torch.arange(-1, 2, device=values.device)
     near = padded[(rows[:, None, None] + 1 + offset[:, None]), (columns[:, None, None] + 1 + offset)]
     mass = near.sum((1, 2)).clamp(min=torch.finfo(torch.float32).tiny)
-    down = (near.sum(2) * offset).sum(1) / mass
-    right = (near.sum(1) * offset).sum(1) / mass
-    x = ((columns + 0.5 + right) * stride).clamp(0, width * stride)
-    y = ((rows + 0.5 + down) * stride).clamp(0, height * stride)
-    return torch.stack([x, y, values[rows, columns]], dim=1)
+    x = columns + 0.5 + (near.sum(1) * offset).sum(1) / mass
+    y = rows + 0.5 + (near.sum(2) * offset).sum(1) / mass
+    return torch.stack([x * stride, y * stride, values[rows, columns]], dim=1), rows
+
+
+def reach(stride: int) -> int:
+    """Elements on each side that a peak is compared with: a cell of the network."""
+    return max(1, STRIDE // stride)
+
+
+def strongest(found: Tensor, count: float) -> Tensor:
+    """The highest peaks, as many as there are trees at most.
+
+    Args:
+        found: ``(N, 3)``, see :func:`peaks`.
+        count: What the density sums to.
+    """
+    order = torch.argsort(found[:, 2], descending=True, stable=True)
+    return found[order[: max(0, round(count))]]
+
+
+def local_maxima(density: Tensor, stride: int = STRIDE, least: float = LEAST) -> Tensor:
+    """Points of a density: its peaks, the highest first, no more than it sums to.
+
+    Args:
+        density: ``(H, W)``, not negative.
+        stride: Pixels of the image per element.
+        least: See :func:`peaks`.
+
+    Returns:
+        ``(N, 3)`` x, y in pixels of the image, and the height of the peak.
+    """
+    return strongest(peaks(density, stride, least), float(density.sum(dtype=torch.float64)))
+
+
+class PeakFinder:
+    """Finds the peaks of a density that comes in bands from top to bottom: the same ones as in the whole of it.
+
+    Args:
+        stride: Pixels of the image per element.
+        least: See :func:`peaks`.
+    """
+
+    def __init__(self, stride: int = STRIDE, least: float = LEAST) -> None:
+        self.stride, self.least = stride, least
+        self._halo = 2 * reach(stride)  # a tie asks for the neighbours' neighbours
+        self._found: list[Tensor] = []
+        self._kept: Tensor | None = None
+        self._top = 0  # row of the first kept element
+        self._decided = 0  # rows before this one have been looked at
+
+    def add(self, band: Tensor) -> None:
+        """Takes the next rows ``(h, W)``."""
+        rows = band.detach().cpu() if self._kept is None else torch.cat([self._kept, band.detach().cpu()])
+        self._look(rows, self._top + len(rows) - self._halo)
+
+    def finish(self) -> Tensor:
+        """All peaks ``(N, 3)`` in the order of their rows."""
+        if self._kept is not None:
+            self._look(self._kept, self._top + len(self._kept))
+        return torch.cat(self._found) if self._found else torch.zeros(0, 3)
+
+    def _look(self, rows: Tensor, end: int) -> None:
+        """Keeps the peaks of the rows up to ``end`` that were not looked at yet, and the rows that later ones need."""
+        found, row = _located(rows, self.stride, self.least)
+        found[:, 1] += self._top * self.stride
+        row = row + self._top
+        self._found.append(found[(row >= self._decided) & (row < end)])
+        self._decided = max(self._decided, end)
+        first = max(self._top, self._decided - self._halo)
+        self._kept, self._top = rows[first - self._top :], first
 
 
 def _highest(values: Tensor, radius: int) -> Tensor:
