@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+sys.path.append(str(Path(__file__).parent))
+from warm import Server  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -55,17 +58,18 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def zoo() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs ``zoo ARGS`` as a user does: ``zoo("train", "anomaly/demo", cwd=folder)``."""
+def warm() -> Iterator[Server]:
+    """Runs programs without the time of their imports: ``warm.run(["-m", "zoo", "list"], folder, os.environ, 60)``."""
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def zoo(warm: Server) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs ``zoo ARGS`` in a process of its own, as a user does: ``zoo("train", "anomaly/demo", cwd=folder)``."""
 
     def call(*args: object, cwd: Path, timeout: float = 300, **env: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "zoo", *map(str, args)],
-            cwd=cwd,
-            env={**os.environ, **env},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+        return warm.run(["-m", "zoo", *map(str, args)], cwd, {**os.environ, **env}, timeout)
 
     return call
