@@ -64,6 +64,36 @@ class Seeded(Dataset[dict[str, Any]]):
         return self.items.item(index, rng)
 
 
+class Occurrences(Seeded):
+    """Items that may come several times in an epoch, each time with random numbers of its own.
+
+    Position ``p + k * len(self)`` is item ``p`` for the k-th time.
+    """
+
+    def __getitem__(self, key: Key) -> dict[str, Any]:
+        epoch, position = key
+        time, place = divmod(position, len(self.subset))
+        index = int(self.subset[place])
+        return self.items.item(index, np.random.default_rng([self.seed, epoch, index, time]))
+
+
+class Times:
+    """Counts how often a position was given, and gives it anew as another occurrence.
+
+    Args:
+        size: Number of items.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size, self.seen = size, np.zeros(size, dtype=np.int64)
+
+    def __call__(self, position: int) -> int:
+        """The position of the next occurrence of an item."""
+        times = int(self.seen[position])
+        self.seen[position] += 1
+        return position + times * self.size
+
+
 class EpochOrder(Sampler[list[Key]]):
     """A batch sampler whose batches are a function of (seed, epoch); one process gets its share of each batch.
 

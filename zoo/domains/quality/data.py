@@ -27,7 +27,6 @@ import torch
 from zoo.domains.quality.faces import FACES, BoxTable, Faces, face_finder, find_boxes
 from zoo.domains.quality.pairs import (
     PLANS,
-    Occurrences,
     PairOrder,
     Plan,
     SceneOrder,
@@ -39,7 +38,7 @@ from zoo.domains.quality.pairs import (
 from zoo.domains.quality.photos import Photo, Photos, View, require_files, scene_names, with_boxes
 from zoo.errors import InputError, ZooError
 from zoo.training import DataError, EpochOrder, Items, Split, ZooData, read_image
-from zoo.training.order import Seeded
+from zoo.training.order import Occurrences, Seeded
 
 
 class QualityData(ZooData):

@@ -12,7 +12,7 @@ import numpy as np
 from zoo.domains.quality.tables import read_table
 from zoo.errors import InputError
 from zoo.training import DataError, EpochOrder
-from zoo.training.order import Key, Seeded
+from zoo.training.order import Key, Times
 
 Plan = Literal["csv", "batch", "epoch"]
 PLANS: tuple[str, ...] = get_args(Plan)
@@ -113,31 +113,6 @@ def read_pairs(file: Path, known: Mapping[str, Scored], labels: str = "the score
     return pairs
 
 
-class Occurrences(Seeded):
-    """Items that may come several times in an epoch, each time with random numbers of its own.
-
-    Position ``p + k * len(self)`` is item ``p`` for the k-th time.
-    """
-
-    def __getitem__(self, key: Key) -> dict[str, object]:
-        epoch, position = key
-        time, place = divmod(position, len(self.subset))
-        index = int(self.subset[place])
-        return self.items.item(index, np.random.default_rng([self.seed, epoch, index, time]))
-
-
-class _Times:
-    """Counts how often a position was given, and gives it anew as another occurrence."""
-
-    def __init__(self, size: int) -> None:
-        self.size, self.seen = size, np.zeros(size, dtype=np.int64)
-
-    def __call__(self, position: int) -> int:
-        times = int(self.seen[position])
-        self.seen[position] += 1
-        return position + times * self.size
-
-
 class PairOrder(EpochOrder):
     """Batches of pairs: the first images of all pairs, then the second ones.
 
@@ -180,7 +155,7 @@ class PairOrder(EpochOrder):
                 return []
             chosen.append(pairs[rng.permutation(len(pairs))])
             count, turn = count + len(pairs), turn + 1
-        times = _Times(self.size)
+        times = Times(self.size)
         ordered = np.array([times(int(place)) for place in np.concatenate(chosen)[:wanted].reshape(-1)]).reshape(-1, 2)
         batches = [ordered[first : first + step] for first in range(0, len(ordered), step)]
         if len(batches[-1]) < self.world_size:  # not a pair for every process
@@ -244,7 +219,7 @@ class SceneOrder(EpochOrder):
         rng = np.random.default_rng([self.seed, epoch])
         scenes = _Cycle(np.arange(len(self.groups)), rng)
         images = [_Cycle(rows, rng) for rows in self.groups]
-        times = _Times(self.size)
+        times = Times(self.size)
         return [
             np.array([times(place) for scene in scenes.take(self.slots) for place in images[scene].take(self.share)])
             for _ in range(self.steps)
