@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
@@ -258,12 +257,7 @@ class TimmPyramid(nn.Module):
 
 def _any_size(name: str) -> dict[str, bool]:
     """Window transformers take images of one size unless told otherwise."""
-    import timm
-
-    fixed = timm.is_model(name.partition(".")[0]) and getattr(
-        timm.get_pretrained_cfg(name, allow_unregistered=True), "fixed_input_size", False
-    )
-    return {"strict_img_size": False} if fixed else {}
+    return {"strict_img_size": False} if name.startswith("swin") else {}
 
 
 def build_encoder(backbone: str, pretrained: bool | str, token: Token) -> PyramidTransformer | TimmPyramid:
@@ -271,7 +265,7 @@ def build_encoder(backbone: str, pretrained: bool | str, token: Token) -> Pyrami
 
     Args:
         backbone: ``pvt_treeformer``, or what timm calls a model.
-        pretrained: False, True or a local file; for ``pvt_treeformer`` False or a file in its own names.
+        pretrained: False, True or a local file; False for ``pvt_treeformer``.
         token: ``first_patch`` or ``learned``.
 
     Raises:
@@ -279,24 +273,10 @@ def build_encoder(backbone: str, pretrained: bool | str, token: Token) -> Pyrami
     """
     if backbone != "pvt_treeformer":
         return TimmPyramid(backbone, pretrained, token)
-    encoder = PyramidTransformer(token)
     if pretrained and pretrained_allowed():
-        if pretrained is True:
-            raise InputError(
-                "model.pretrained: nobody has published weights of the pvt_treeformer encoder alone; start at random "
-                "(pretrained: false), from its tensors in a local file (pretrained: FILE), or take a backbone of timm"
-            )
-        _fill(encoder, Path(str(pretrained)))
-    return encoder
-
-
-def _fill(encoder: PyramidTransformer, file: Path) -> None:
-    """Copies the tensors of a local file, which must be the encoder's, neither more nor fewer."""
-    if not file.is_file():
-        raise InputError(f"{file}: there is no such weights file (model.pretrained)")
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-        encoder.load_state_dict(state)
-    except Exception as error:  # whatever a damaged or hostile file makes the reader raise
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise InputError(f"{file}: does not fit the pvt_treeformer encoder: {reason}") from error
+        raise InputError(
+            f"model.pretrained: {pretrained!r} given, but weights of the pvt_treeformer encoder alone were never "
+            "published; start at random (pretrained: false), from the encoder of a local file (zoo convert RECIPE FILE "
+            "OUT --part encoder, then init_from: {encoder: OUT}), or take a backbone of timm"
+        )
+    return PyramidTransformer(token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +47,7 @@ def _lift(channels: int, out: int) -> nn.Sequential:
 
 def _regressor(*channels: int) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for before, after in zip(channels[:-1], channels[1:], strict=True):
+    for before, after in pairwise(channels):
         layers += _convolution(before, after)
     return nn.Sequential(*layers, nn.Conv2d(channels[-1], 1, 3, padding=1), nn.ReLU())
 
@@ -100,12 +101,14 @@ class Regression(nn.Module):
     def counts(self, tokens: Sequence[Tensor]) -> Tensor:
         """The counts ``(B, 3)`` of the tokens of stages 2, 3 and 4: each enters one chain at its own width."""
         stage2, stage3, stage4 = (token[:, :, None, None] for token in tokens)
-        first, middle, last = self.noise2, self.noise1, self.noise0
-        if not self.perturb_tokens:
-            first = middle = last = nn.Identity()
-        from4 = self.conv4(self.conv3(self.conv2(first(self.conv1(stage4)))))
-        from3 = self.conv4(self.conv3(middle(self.conv2(stage3))))
-        from2 = self.conv4(last(self.conv3(stage2)))
+        from4, from3, from2 = self.conv1(stage4), self.conv2(stage3), self.conv3(stage2)
+        if self.perturb_tokens:
+            from4, from3, from2 = self.noise2(from4), self.noise1(from3), self.noise0(from2)
+        from4, from3, from2 = (
+            self.conv4(self.conv3(self.conv2(from4))),
+            self.conv4(self.conv3(from3)),
+            self.conv4(from2),
+        )
         return torch.cat([from2, from3, from4], dim=1).flatten(1)
 
 
