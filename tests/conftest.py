@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 sys.path.append(str(Path(__file__).parent))
-from warm import Server  # noqa: E402
+from warm import Server
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -71,5 +75,25 @@ def zoo(warm: Server) -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def call(*args: object, cwd: Path, timeout: float = 300, **env: str) -> subprocess.CompletedProcess[str]:
         return warm.run(["-m", "zoo", *map(str, args)], cwd, {**os.environ, **env}, timeout)
+
+    return call
+
+
+@pytest.fixture
+def ranks(warm: Server, tmp_path: Path) -> Callable[..., list[Any]]:
+    """What each process saved: ``ranks(WORKER, *arguments)`` runs ``WORKER rank world init ARGUMENTS out``."""
+
+    def call(worker: Path, *arguments: object, world: int = 2, timeout: float = 300) -> list[Any]:
+        place = Path(tempfile.mkdtemp(dir=tmp_path))
+        outs = [place / f"{rank}.pt" for rank in range(world)]
+
+        def run(rank: int) -> subprocess.CompletedProcess[str]:
+            given = [worker, rank, world, place / "init", *arguments, outs[rank]]
+            return warm.run([str(argument) for argument in given], tmp_path, os.environ, timeout)
+
+        with ThreadPoolExecutor(world) as pool:
+            for done in pool.map(run, range(world)):
+                assert done.returncode == 0, done.stderr
+        return [torch.load(out, weights_only=True) for out in outs]
 
     return call

@@ -1,7 +1,8 @@
 """Runs programs in processes of their own, forked from one that has imported what is slow to import.
 
-A cold ``python -m zoo`` spends most of its time importing torch and lightning. The forked process has its own arguments,
-folder, environment and output, and has used no tensor and started no thread before. Tests of start-up run cold.
+A cold ``python -m zoo`` spends most of its time importing torch and lightning. The forked process has its own
+arguments, folder, environment and output, and has used no tensor and started no thread before. Tests of start-up run
+cold.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-SLOW = (
+SLOW = [
     "torch",
     "torchvision",
     "torchmetrics",
@@ -27,7 +28,7 @@ SLOW = (
     "pandas",
     "matplotlib.pyplot",
     "jsonargparse",
-)
+]
 
 
 class Server:

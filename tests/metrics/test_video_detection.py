@@ -1,9 +1,6 @@
 """Frame- and video-level metrics: hand-worked, against the functions, over processes with uneven shares or none."""
 
 import importlib.util
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -89,20 +86,8 @@ def test_wrong_input_is_named():
         VideoDetection(resamples=-1)
 
 
-def test_processes_with_uneven_shares_and_with_none_give_what_one_gives(tmp_path):
-    worker, world = load_worker(), 3
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(WORKER.parents[2])}
-    processes = [
-        subprocess.Popen([sys.executable, str(WORKER), str(rank), str(world), str(tmp_path / "init"),
-                          str(tmp_path / f"{rank}.pt")], env=environment, stderr=subprocess.PIPE, text=True)
-        for rank in range(world)
-    ]  # fmt: skip
-    try:
-        failures = [(process.communicate(timeout=120)[1], process.returncode) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert all(code == 0 for _, code in failures), "\n".join(text for text, _ in failures)
+def test_processes_with_uneven_shares_and_with_none_give_what_one_gives(ranks):
+    worker = load_worker()
+    found = ranks(WORKER, world=3)
     expected = worker.measured(worker.videos(7))
-    for rank in range(world):
-        assert torch.load(tmp_path / f"{rank}.pt", weights_only=True) == expected
+    assert all(part == expected for part in found)

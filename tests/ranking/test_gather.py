@@ -1,9 +1,6 @@
 """`gather` under two and three processes with uneven batches, against one process over the whole batch."""
 
 import importlib.util
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,29 +18,8 @@ def load_worker():
     return module
 
 
-def run_processes(sizes, folder):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(WORKER.parents[2])}
-    arguments = [",".join(map(str, sizes)), str(folder / "init")]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(WORKER), str(rank), *arguments, str(folder / f"{rank}.pt")],
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(len(sizes))
-    ]
-    try:
-        failures = [(process.communicate(timeout=120)[1], process.returncode) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert all(code == 0 for _, code in failures), "\n".join(text for text, _ in failures)
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(len(sizes))]
-
-
 @pytest.mark.parametrize("sizes", [(3, 6), (4, 0, 5)], ids=str)
-def test_value_and_averaged_gradient_equal_one_process(sizes, tmp_path):
+def test_value_and_averaged_gradient_equal_one_process(sizes, ranks):
     worker = load_worker()
     model = worker.network()
     x, identity, grade = worker.whole_batch(sum(sizes))
@@ -51,7 +27,7 @@ def test_value_and_averaged_gradient_equal_one_process(sizes, tmp_path):
     loss.backward()
     assert loss > 0
 
-    results = run_processes(sizes, tmp_path)
+    results = ranks(WORKER, ",".join(map(str, sizes)), world=len(sizes))
     for result in results:
         torch.testing.assert_close(result["loss"], loss.detach(), rtol=1e-12, atol=0)
         for got, parameter in zip(result["gradients"], model.parameters(), strict=True):

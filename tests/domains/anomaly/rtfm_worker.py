@@ -51,4 +51,4 @@ def main(rank, sizes, init_file, out):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), [int(size) for size in sys.argv[2].split(",")], sys.argv[3], sys.argv[4])
+    main(int(sys.argv[1]), [int(size) for size in sys.argv[4].split(",")], sys.argv[3], sys.argv[5])

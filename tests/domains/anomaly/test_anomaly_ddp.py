@@ -22,28 +22,12 @@ def load_worker():
     return module
 
 
-def test_every_term_and_gradient_of_uneven_processes_is_that_of_one(tmp_path):
+def test_every_term_and_gradient_of_uneven_processes_is_that_of_one(ranks):
     worker, sizes = load_worker(), [2, 6]
     plain = worker.network()
     expected = worker.run(plain, plain, *worker.bags(sizes))
-    arguments = [",".join(map(str, sizes)), str(tmp_path / "init")]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(WORKER), str(rank), *arguments, str(tmp_path / f"{rank}.pt")],
-            env=ENVIRONMENT,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        failures = [(process.communicate(timeout=400)[1], process.returncode) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert all(code == 0 for _, code in failures), "\n".join(text for text, _ in failures)
-    for rank in range(2):
-        got = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+    results = ranks(WORKER, "2,6")
+    for got in results:
         for variant, (terms, gradients) in expected.items():
             assert all(value > 0 for value in terms.values())
             for name, value in terms.items():

@@ -1,9 +1,6 @@
 """RTFM as a whole: released weights by the command line, two processes, stopped and resumed, and it learns."""
 
 import importlib.util
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -82,24 +79,12 @@ def test_ways_in_which_a_released_file_can_be_wrong():
     assert message(**{"fc1.weight": torch.ones(512, 30)}).startswith("fc1.weight: expected a tensor of shape (512, fea")
 
 
-def test_every_term_and_gradient_of_uneven_processes_is_that_of_one(tmp_path):
+def test_every_term_and_gradient_of_uneven_processes_is_that_of_one(ranks):
     worker, sizes = load("rtfm_worker"), [2, 6]
     plain = worker.network()
     expected = worker.run(plain, plain, *worker.videos(sizes))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(WORKER.parents[3])}
-    processes = [
-        subprocess.Popen([sys.executable, str(WORKER), str(rank), "2,6", str(tmp_path / "init"),
-                          str(tmp_path / f"{rank}.pt")], env=environment, stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
-    ]  # fmt: skip
-    try:
-        failures = [(process.communicate(timeout=400)[1], process.returncode) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert all(code == 0 for _, code in failures), "\n".join(text for text, _ in failures)
-    for rank in range(2):
-        got = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+    results = ranks(WORKER, "2,6")
+    for got in results:
         for variant, (terms, gradients) in expected.items():
             for name, value in terms.items():
                 torch.testing.assert_close(got[variant][0][name], value, rtol=1e-12, atol=0)

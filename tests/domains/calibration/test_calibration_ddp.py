@@ -1,8 +1,6 @@
 """Two processes with uneven batches: loss and gradient of one over the whole batch, and one stream of draws."""
 
 import importlib.util
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
@@ -17,20 +15,8 @@ def worker():
     return module
 
 
-def test_two_processes_equal_one(tmp_path):
-    outs = [tmp_path / f"{rank}.pt" for rank in range(2)]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(WORKER), str(rank), "2", str(tmp_path / "init"), str(out)],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank, out in enumerate(outs)
-    ]
-    for process in processes:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
-    parts = [torch.load(out, weights_only=True) for out in outs]
+def test_two_processes_equal_one(ranks):
+    parts = ranks(WORKER)
     one = worker()
     for objective in one.OBJECTIVES:
         whole = one.outcome(objective, 0, 1)

@@ -1,8 +1,6 @@
 """Two processes with uneven batches of queries of different length give the loss, gradient and metrics of one."""
 
 import importlib.util
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,22 +17,10 @@ def worker():
 
 
 @pytest.mark.parametrize("loss", ["regression", "ListNet"])
-def test_two_processes_equal_one(made, tmp_path, loss):
-    outs = [tmp_path / f"{rank}.pt" for rank in range(2)]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(WORKER), str(rank), "2", str(tmp_path / "init"), str(made), loss, str(out)],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank, out in enumerate(outs)
-    ]
-    for process in processes:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
+def test_two_processes_equal_one(made, ranks, loss):
+    parts = ranks(WORKER, made, loss)
     whole = worker().outcome(loss, str(made), 0, 1)
-    for out in outs:
-        part = torch.load(out, weights_only=True)
+    for part in parts:
         torch.testing.assert_close(part["loss"], whole["loss"])
         for ours, wanted in zip(part["gradients"], whole["gradients"], strict=True):
             torch.testing.assert_close(ours, wanted)

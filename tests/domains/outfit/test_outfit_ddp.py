@@ -1,8 +1,6 @@
 """Two processes with uneven shares give the terms, gradient and metrics of one."""
 
 import importlib.util
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,22 +17,10 @@ def worker():
 
 
 @pytest.mark.parametrize("pool", ["sampled", "batch"])
-def test_two_processes_equal_one(polyvore, tmp_path, pool):
-    outs = [tmp_path / f"{rank}.pt" for rank in range(2)]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(WORKER), str(rank), "2", str(tmp_path / "init"), str(polyvore), pool, str(out)],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank, out in enumerate(outs)
-    ]
-    for process in processes:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
+def test_two_processes_equal_one(polyvore, ranks, pool):
+    parts = ranks(WORKER, polyvore, pool)
     whole = worker().outcome(pool, str(polyvore), 0, 1)
-    for out in outs:
-        part = torch.load(out, weights_only=True)
+    for part in parts:
         torch.testing.assert_close(part["terms"], {name: term.detach() for name, term in whole["terms"].items()})
         for ours, wanted in zip(part["gradients"], whole["gradients"], strict=True):
             torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=1e-6)

@@ -1,8 +1,6 @@
 """Two processes with uneven shares give the losses, gradient, division and metrics of one; every pair is divided."""
 
 import importlib.util
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,22 +19,10 @@ def worker():
     return module
 
 
-def test_two_processes_equal_one(made, tmp_path):
-    outs = [tmp_path / f"{rank}.pt" for rank in range(2)]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(WORKER), str(rank), "2", str(tmp_path / "init"), str(made), str(out)],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank, out in enumerate(outs)
-    ]
-    for process in processes:
-        _, errors = process.communicate(timeout=240)
-        assert process.returncode == 0, errors
+def test_two_processes_equal_one(made, ranks):
+    parts = ranks(WORKER, made)
     whole = worker().outcome(str(made), 0, 1)
-    for out in outs:
-        part = torch.load(out, weights_only=True)
+    for part in parts:
         assert torch.equal(part["index"], whole["index"])
         for name in ("bge", "tse"):
             torch.testing.assert_close(part["terms"][name], whole["terms"][name])
