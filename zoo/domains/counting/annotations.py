@@ -130,13 +130,14 @@ IMAGE_COLUMNS = ("image", "image_path", "file", "filename", "path")
 BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
 
 
-def read_table(file: Path, columns: Sequence[str]) -> list[Row]:
+def read_table(file: Path, columns: Sequence[str], one_image: str = "") -> list[Row]:
     """Reads a csv with a row per point or box; an image without any has one row of empty values (of a box also four 0).
 
     Args:
         file: UTF-8, with a header; a byte order mark is fine. The image stands in ``image``, ``image_path``, ``file``,
             ``filename`` or ``path``; ``split`` (train, val, test) is optional; other columns are not looked at.
         columns: ``("x", "y")``, or the four of a box.
+        one_image: Name of the one image that all rows are of; the column of the image is then not looked at.
 
     Returns:
         A row per image, in the order of their first lines. A box becomes its centre.
@@ -153,14 +154,15 @@ def read_table(file: Path, columns: Sequence[str]) -> list[Row]:
             reader = csv.DictReader(stream)
             names = [name.strip() for name in reader.fieldnames or []]
             reader.fieldnames = names
-            image = _column(file, names, IMAGE_COLUMNS)
+            image = "" if one_image else _column(file, names, IMAGE_COLUMNS)
             for column in columns:
                 _column(file, names, (column,))
             for row in reader:
                 place = f"{file}:{reader.line_num}"
                 if None in row or None in row.values():
                     raise DataError(f"{place}: has another number of values than the header's {len(names)}")
-                name, split = row[image].strip(), row.get("split", "").strip()
+                name = one_image or row[image].strip()
+                split = "" if one_image else row.get("split", "").strip()
                 if not name:
                     raise DataError(f"{place}: {image} is empty")
                 said = first.setdefault(name, (split, place))
@@ -172,7 +174,7 @@ def read_table(file: Path, columns: Sequence[str]) -> list[Row]:
     except csv.Error as error:
         raise DataError(f"{file}: is no csv ({error})") from error
     if not points:
-        raise DataError(f"{file}: the table holds no line with an image")
+        raise DataError(f"{file}: the table holds no line {'with an image' if not one_image else 'below its header'}")
     return [Row(name, np.array(found, dtype=np.float64).reshape(-1, 2), *first[name]) for name, found in points.items()]
 
 

@@ -11,6 +11,8 @@ from zoo.domains.counting.network import STRIDE
 
 LEAST = 1e-3
 """Trees per cell; a lower peak is no tree."""
+DISTANCE = 8
+"""Pixels between two points."""
 
 
 def pixel_of(points: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -60,28 +62,29 @@ def inside(points: np.ndarray, height: int, width: int) -> np.ndarray:
     return kept
 
 
-def peaks(density: Tensor, stride: int = STRIDE, least: float = LEAST) -> Tensor:
+def peaks(density: Tensor, stride: int = STRIDE, least: float = LEAST, distance: int = DISTANCE) -> Tensor:
     """The places where a density is highest among its neighbours, in the order of their rows.
 
-    A peak is at least as high as everything within one cell of the network around it; of a plateau the first element
-    counts. Its place is the centre of mass of the 3 x 3 elements around it.
+    A peak is at least as high as everything nearer than ``distance`` to the right and left, above and below; of a
+    plateau the first element counts. Its place is the centre of mass of the 3 x 3 elements around it.
 
     Args:
         density: ``(H, W)``, not negative.
         stride: Pixels of the image per element: 4, or 1 for a density at full size.
         least: Lower peaks are noise; in trees per cell of 4 x 4 pixels.
+        distance: Pixels that two peaks are apart at least.
 
     Returns:
         ``(N, 3)`` x, y in pixels of the image, and the height of the peak.
     """
-    return _located(density, stride, least)[0]
+    return _located(density, stride, least, distance)[0]
 
 
-def _located(density: Tensor, stride: int, least: float) -> tuple[Tensor, Tensor]:
+def _located(density: Tensor, stride: int, least: float, distance: int) -> tuple[Tensor, Tensor]:
     """The peaks, and the row of the element that each was found at."""
     height, width = density.shape
     values = density.detach().to(torch.float32)
-    radius = reach(stride)
+    radius = reach(stride, distance)
     high = (values >= _highest(values, radius)) & (values > least * (stride / STRIDE) ** 2)
     number = torch.arange(height * width, dtype=torch.float64, device=values.device).view(height, width)
     first = torch.where(high, -number, -torch.inf)
@@ -95,9 +98,9 @@ def _located(density: Tensor, stride: int, least: float) -> tuple[Tensor, Tensor
     return torch.stack([x * stride, y * stride, values[rows, columns]], dim=1), rows
 
 
-def reach(stride: int) -> int:
-    """Elements on each side that a peak is compared with: a cell of the network."""
-    return max(1, STRIDE // stride)
+def reach(stride: int, distance: int) -> int:
+    """Elements on each side that a peak is compared with: one at least."""
+    return max(1, -(-distance // stride) - 1)
 
 
 def strongest(found: Tensor, count: float) -> Tensor:
@@ -111,18 +114,19 @@ def strongest(found: Tensor, count: float) -> Tensor:
     return found[order[: max(0, round(count))]]
 
 
-def local_maxima(density: Tensor, stride: int = STRIDE, least: float = LEAST) -> Tensor:
+def local_maxima(density: Tensor, stride: int = STRIDE, least: float = LEAST, distance: int = DISTANCE) -> Tensor:
     """Points of a density: its peaks, the highest first, no more than it sums to.
 
     Args:
         density: ``(H, W)``, not negative.
         stride: Pixels of the image per element.
         least: See :func:`peaks`.
+        distance: See :func:`peaks`.
 
     Returns:
         ``(N, 3)`` x, y in pixels of the image, and the height of the peak.
     """
-    return strongest(peaks(density, stride, least), float(density.sum(dtype=torch.float64)))
+    return strongest(peaks(density, stride, least, distance), float(density.sum(dtype=torch.float64)))
 
 
 class PeakFinder:
@@ -131,11 +135,12 @@ class PeakFinder:
     Args:
         stride: Pixels of the image per element.
         least: See :func:`peaks`.
+        distance: See :func:`peaks`.
     """
 
-    def __init__(self, stride: int = STRIDE, least: float = LEAST) -> None:
-        self.stride, self.least = stride, least
-        self._halo = 2 * reach(stride)  # a tie asks for the neighbours' neighbours
+    def __init__(self, stride: int = STRIDE, least: float = LEAST, distance: int = DISTANCE) -> None:
+        self.stride, self.least, self.distance = stride, least, distance
+        self._halo = 2 * reach(stride, distance)  # a tie asks for the neighbours' neighbours
         self._found: list[Tensor] = []
         self._kept: Tensor | None = None
         self._top = 0  # row of the first kept element
@@ -154,7 +159,7 @@ class PeakFinder:
 
     def _look(self, rows: Tensor, end: int) -> None:
         """Keeps the peaks of the rows up to ``end`` that were not looked at yet, and the rows that later ones need."""
-        found, row = _located(rows, self.stride, self.least)
+        found, row = _located(rows, self.stride, self.least, self.distance)
         found[:, 1] += self._top * self.stride
         row = row + self._top
         self._found.append(found[(row >= self._decided) & (row < end)])
