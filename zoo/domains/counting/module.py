@@ -42,7 +42,7 @@ class TreeFormer(Prediction):
             :mod:`zoo.domains.counting.loss`.
         weights: Factor of each term; a term of factor 0 is not computed.
         ranking: Any score loss of ``zoo.ranking`` over the counts of nested regions; null is the hinge of margin 0.
-        transport_eps: Weight of the entropy in the optimal transport; null leaves what the variant says, here and below.
+        transport_eps: Weight of the entropy in the optimal transport; null is what the variant says, here and below.
         transport_normalised: Measure its distances in images of side 2 instead of pixels.
         transport_floor: Add 1e-16 to its divisions, as released.
         transport_batch: ``sum`` or ``mean`` over the images of a batch.
