@@ -355,7 +355,7 @@ def test_killed_while_writing_leaves_no_file_under_the_final_name(
     class Killed(BaseException):
         """As a signal would end the process: nothing more is done to the file."""
 
-    def half(tensors: Any, name: Path, metadata: Any) -> None:
+    def half(tensors: Any, name: Path) -> None:
         name.write_bytes(b"half")
         raise Killed
 
@@ -379,4 +379,4 @@ def test_safetensors_errors_name_the_file(save: Save, tmp_path: Path) -> None:
 def test_the_card_is_all_but_the_weights(save: Save) -> None:
     checkpoint = read(save())
     assert isinstance(checkpoint, Checkpoint)
-    assert set(checkpoint.card) == {"recipe", "version", "classes", "metrics", "preprocess", "source", "file"}
+    assert set(checkpoint.card) == {"recipe", "version", "classes", "metrics", "preprocess", "source", "published", "file"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 RECIPE, VERSION, CLASSES = "zoo_recipe", "zoo_version", "zoo_classes"
 METRICS, PREPROCESS, SOURCE = "zoo_metrics", "zoo_preprocess", "zoo_source"
+PUBLISHED = "zoo_published"  # of a file that `zoo publish` wrote: how it was evaluated, its terms
 PART = "zoo_part"  # of a part file, which has no recipe; training reads such files (zoo/training/parts.py)
 
 
@@ -27,6 +28,8 @@ class Card(TypedDict):
         metrics: Values by name, as last measured in training.
         preprocess: What happens to a user's input before the network, as plain values.
         source: The authors' file it was converted from (name and sha256); empty for a trained one.
+        published: Of a published model: its name, and how, on what and by which version its metrics were measured, with
+            intervals; its terms. Empty for others.
         file: The file it was read from.
     """
 
@@ -36,7 +39,39 @@ class Card(TypedDict):
     metrics: dict[str, float]
     preprocess: dict[str, Any]
     source: str
+    published: dict[str, Any]
     file: str
+
+
+class Told(dict[str, Any]):
+    """A card whose text is for people: ``print(zoo.load(...).card)``."""
+
+    def __str__(self) -> str:
+        said = self.get("published") or {}
+        figures = {str(name): _figure(value) for name, value in said.get("metrics", {}).items()}
+        figures = figures or {name: f"{value:.6g}" for name, value in self.get("metrics", {}).items()}
+        classes = self.get("classes") or []
+        rows = [
+            ("model", said.get("name", "")),
+            ("file", self.get("file", "")),
+            ("zoo", self.get("version", "")),
+            ("classes", f"{len(classes)}: {', '.join(classes)}" if classes else "none"),
+            (
+                "preprocess",
+                ", ".join(f"{name} {value}" for name, value in self.get("preprocess", {}).items()) or "none",
+            ),
+            ("metrics", ", ".join(f"{name} {value}" for name, value in figures.items()) or "none"),
+            ("measured on", ", ".join(filter(None, (said.get("data", ""), said.get("protocol", ""))))),
+            ("licence", ", ".join(f"{what}: {terms}" for what, terms in said.get("licence", {}).items())),
+            ("converted from", self.get("source", "")),
+        ]
+        return "\n".join(f"{name:<14}  {value}" for name, value in rows if value)
+
+
+def _figure(value: Any) -> str:
+    if isinstance(value, list) and len(value) == 3:
+        return "{:.4g} [{:.4g}, {:.4g}]".format(*value)
+    return f"{value:.4g}" if isinstance(value, int | float) else str(value)
 
 
 @dataclass(frozen=True)
@@ -52,6 +87,7 @@ class Checkpoint:
         metrics: Values by name.
         preprocess: What happens to a user's input before the network, as plain values.
         source: The authors' file it was converted from; empty for a trained one.
+        published: What ``zoo publish`` measured; empty for others.
     """
 
     path: Path
@@ -62,6 +98,7 @@ class Checkpoint:
     metrics: dict[str, float]
     preprocess: dict[str, Any]
     source: str = ""
+    published: dict[str, Any] = field(default_factory=dict)
 
     @property
     def card(self) -> Card:
@@ -73,6 +110,7 @@ class Checkpoint:
             "metrics": self.metrics,
             "preprocess": self.preprocess,
             "source": self.source,
+            "published": self.published,
             "file": str(self.path),
         }
 
@@ -113,6 +151,9 @@ def check(path: Path, values: Mapping[str, Any]) -> Card:
     source = values.get(SOURCE, "")
     if not isinstance(source, str):
         raise InputError(f"{path}: {SOURCE} must be text" + _found(source))
+    published = values.get(PUBLISHED, {})
+    if not isinstance(published, dict):
+        raise InputError(f"{path}: {PUBLISHED} must be values by name" + _found(published))
     return {
         "recipe": recipe,
         "version": version,
@@ -120,6 +161,7 @@ def check(path: Path, values: Mapping[str, Any]) -> Card:
         "metrics": {name: float(value) for name, value in metrics.items()},
         "preprocess": preprocess,
         "source": source,
+        "published": published,
         "file": str(path),
     }
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import pickletools
 import re
+import shutil
 import struct
 import tempfile
 import warnings
@@ -61,6 +63,7 @@ def read(path: Path) -> Checkpoint:
         metrics=card["metrics"],
         preprocess=card["preprocess"],
         source=card["source"],
+        published=card["published"],
     )
 
 
@@ -171,7 +174,8 @@ def write_tensors(path: Path, state: dict[str, Tensor], metadata: dict[str, str]
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         os.close(handle)
         working = Path(name)
-        save_file(_separate(state), working, metadata=metadata)
+        save_file(_separate(state), working)
+        _add_metadata(working, metadata)
         working.chmod(0o644)  # safetensors and mkstemp write 0600, which no web server would hand out
         _flush(working)
         os.replace(working, path)
@@ -181,6 +185,24 @@ def write_tensors(path: Path, state: dict[str, Tensor], metadata: dict[str, str]
     finally:
         if working is not None:
             working.unlink(missing_ok=True)
+
+
+def _add_metadata(path: Path, metadata: dict[str, str]) -> None:
+    """Puts the metadata into the header in the order of its keys; the library's own order changes from run to run."""
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        table = json.loads(stream.read(length))
+        head = json.dumps({"__metadata__": dict(sorted(metadata.items())), **table}, separators=(",", ":")).encode()
+        head += b" " * (-len(head) % 8)  # the data begins at a multiple of eight
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as target:
+                target.write(len(head).to_bytes(8, "little") + head)
+                shutil.copyfileobj(stream, target, 1 << 22)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
 
 
 def check_output(path: Path, overwrite: bool) -> None:

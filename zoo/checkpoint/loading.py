@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from zoo.checkpoint.content import Checkpoint
+from zoo.checkpoint.content import Checkpoint, Told
 from zoo.checkpoint.files import read
 from zoo.checkpoint.fitting import copy, listing, misfits
 from zoo.checkpoint.target import locate
@@ -116,7 +116,7 @@ def _usable(recipe: Recipe) -> Recipe:
 def _describe(module: ZooModule, checkpoint: Checkpoint) -> None:
     """Gives a module what its checkpoint says of it: recipe, class names, card."""
     module.recipe_text = checkpoint.recipe
-    module.card = dict(checkpoint.card)
+    module.card = Told(checkpoint.card)
     if checkpoint.classes:
         try:
             module.set_classes(checkpoint.classes)

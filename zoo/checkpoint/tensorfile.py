@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, TypedDict
 
-from zoo.checkpoint.content import CLASSES, METRICS, PART, PREPROCESS, RECIPE, SOURCE, VERSION, Card, check
+from zoo.checkpoint.content import CLASSES, METRICS, PART, PREPROCESS, PUBLISHED, RECIPE, SOURCE, VERSION, Card, check
 from zoo.checkpoint.migration import migrate
 from zoo.errors import InputError
 
@@ -182,7 +182,7 @@ def part_name(path: Path, text: str) -> str:
 def _plain_values(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     """The ``zoo_*`` entries of the metadata, JSON texts turned into values."""
     values: dict[str, Any] = {key: metadata[key] for key in (RECIPE, VERSION, SOURCE) if key in metadata}
-    for key in (CLASSES, METRICS, PREPROCESS):
+    for key in (CLASSES, METRICS, PREPROCESS, PUBLISHED):
         if key in metadata:
             try:
                 values[key] = json.loads(metadata[key])
@@ -207,7 +207,11 @@ def text_values(card: Card) -> dict[str, str]:
         RECIPE: card["recipe"],
         VERSION: card["version"],
         CLASSES: json.dumps(card["classes"]),
-        METRICS: json.dumps(card["metrics"]),
-        PREPROCESS: json.dumps(card["preprocess"]),
+        METRICS: json.dumps(card["metrics"], sort_keys=True),
+        PREPROCESS: json.dumps(card["preprocess"], sort_keys=True),
     }
-    return {**texts, SOURCE: card["source"]} if card["source"] else texts
+    if card["source"]:
+        texts[SOURCE] = card["source"]
+    if card["published"]:
+        texts[PUBLISHED] = json.dumps(card["published"], sort_keys=True)
+    return texts

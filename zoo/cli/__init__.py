@@ -46,7 +46,11 @@ VERBS = {
     "check": Verb("name every mistake of recipes, by file and line", None, ROOTS),
     "data": Verb("list, show, make or verify data sets", None, ("data",)),
     "convert": Verb("turn a released checkpoint of the authors into one of this zoo"),
+    "download": Verb("fetch pretrained models, or all that a recipe needs, and verify them"),
+    "cache": Verb("list, verify or clear what zoo keeps in its cache folder"),
+    "publish": Verb("evaluate a checkpoint and write it as a pretrained model with its card", None, ("data",)),
     "export": Verb("write a network by torch.export or as ONNX, checked against the original"),
+    "report": Verb("write one HTML page over runs: curves, metrics with intervals, differences, worst cases"),
     "bench": Verb("time a domain's work, ours and peers' side by side"),
 }
 """The verbs; ``zoo/cli/<name>.py`` holds each, with ``HELP``, ``EXAMPLES``, ``arguments(parser)``, ``run(args)``."""

@@ -12,6 +12,9 @@ from zoo.errors import InputError
 ROOTS = ("seed_everything", "trainer", "model", "data", "optimizer", "lr_scheduler")
 """The top-level keys of a recipe; an option that starts with one of them is an override."""
 
+TARGET = "a .ckpt, a .safetensors, a run folder or a pretrained model (zoo list models)"
+"""What the verbs that take a trained model say of it."""
+
 HELP_FLAGS = ("-h", "--help")
 
 _NEGATIVE = re.compile(r"-(\d|\.\d|\.?inf\b|\.?nan\b)", re.IGNORECASE)

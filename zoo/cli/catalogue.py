@@ -108,8 +108,8 @@ class Catalogue:
         self._parsed: dict[Path, list[Definition]] = {}
 
     def models(self) -> list[Definition]:
-        """Subclasses of ``ZooModule``, by domain and name."""
-        return _public(self._subclasses("ZooModule"))
+        """Subclasses of ``ZooModule`` that their domain exports (bases it keeps to itself), by domain and name."""
+        return [found for found in _public(self._subclasses("ZooModule")) if self._shows(found)]
 
     def data(self) -> list[DataSet]:
         """Subclasses of ``ZooData`` that name a data set, by domain and name.
@@ -146,6 +146,12 @@ class Catalogue:
         classes = {found.name.lower(): found.name for found in exports if isinstance(found.node, ast.ClassDef)}
         losses = [Loss(found, classes.get(found.name.replace("_", ""), "")) for found in exports if found.family]
         return sorted(losses, key=lambda loss: (loss.function.family, loss.function.name))
+
+    def _shows(self, definition: Definition) -> bool:
+        """Whether a domain names a class in ``__all__``; one without such a list shows all."""
+        front = self.root / "domains" / definition.domain / "__init__.py"
+        names = _exported(front) if front.is_file() else []
+        return not names or definition.name in names
 
     @cached_property
     def _domains(self) -> dict[Path, str]:

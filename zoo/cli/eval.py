@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.cli.arguments import TARGET
 from zoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Evaluation:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
-    parser.add_argument("target", metavar="TARGET", help="a .ckpt, a .safetensors or a run folder")
+    parser.add_argument("target", metavar="TARGET", help=TARGET)
     parser.add_argument("--data", metavar="RECIPE", help="evaluate on the data of another recipe")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.add_argument("--predictions", type=Path, metavar="FILE", help="write the outputs per item (.csv or .json)")
@@ -82,8 +83,7 @@ def run(args: argparse.Namespace) -> int:
         if args.predictions is not None:
             _write_rows(result.rows, args.predictions)
         if args.out is not None:
-            (args.out / "metrics.json").write_text(result.json() + "\n")
-            _write_rows(result.rows, args.out / "predictions.csv")
+            _write(result, args.out)
     if args.json:
         print(result.json())
         return 0
@@ -105,7 +105,7 @@ def evaluate(
     """Evaluates a checkpoint on the test split of its data.
 
     Args:
-        target: A ``.ckpt``, a ``.safetensors`` or a run folder.
+        target: A ``.ckpt``, a ``.safetensors``, a run folder or the name of a pretrained model.
         overrides: Keys of the carried recipe and their values, e.g. ``{"data.root": "..."}``; ``trainer.*`` says
             where to run.
         data: Another recipe, whose data is taken.
@@ -124,6 +124,25 @@ def evaluate(
     return result.metrics
 
 
+def evaluate_into(target: str | Path, out: Path, *, trust: Sequence[str] = ()) -> None:
+    """Evaluates a checkpoint on the data it carries and writes what ``zoo eval --out`` writes.
+
+    Args:
+        target: A checkpoint or run folder.
+        out: Where to.
+        trust: Modules outside the zoo that the carried recipe may import.
+    """
+    result = _evaluate(target, (), None, trust, True, out)
+    if result.first:
+        _write(result, out)
+
+
+def _write(result: Evaluation, out: Path) -> None:
+    """``predictions.csv``, and at last ``metrics.json``: where it stands, the evaluation is whole."""
+    _write_rows(result.rows, out / "predictions.csv")
+    (out / "metrics.json").write_text(result.json() + "\n")
+
+
 def _evaluate(
     target: str | Path,
     overrides: Overrides,
@@ -134,7 +153,7 @@ def _evaluate(
 ) -> Evaluation:
     import lightning.pytorch as pl
 
-    from zoo.checkpoint import open_target
+    from zoo.hub import open_target
     from zoo.recipe import build_data, build_trainer_arguments, read
     from zoo.training.fit import build_trainer, quiet
 

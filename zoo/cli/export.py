@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from zoo.cli.arguments import TARGET
 from zoo.errors import InputError
 
 HELP = "write a network by torch.export or as ONNX, checked against the original"
@@ -13,7 +14,7 @@ EXAMPLES = ("zoo export runs/anomaly/demo --format onnx", "zoo export best.ckpt 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
-    parser.add_argument("target", metavar="TARGET", help="a .ckpt, a .safetensors or a run folder")
+    parser.add_argument("target", metavar="TARGET", help=TARGET)
     parser.add_argument("--format", choices=("onnx", "torch"), default="onnx", help="default: onnx")
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: TARGET's name with .onnx or .pt2")
     parser.add_argument("--overwrite", action="store_true", help="replace FILE if it is there")
@@ -24,8 +25,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
-    from zoo.checkpoint import open_target
     from zoo.export import SUFFIXES, export
+    from zoo.hub import open_target
 
     opened = open_target(args.target, trust=args.trust)
     suffix = SUFFIXES[args.format]

@@ -36,7 +36,22 @@ def _catalogue() -> Catalogue:
 
 
 def _models() -> list[Row]:
-    return [(found.name, found.domain, found.summary) for found in _catalogue().models()]
+    """Pretrained models, then the classes that recipes name."""
+    from zoo.cli.show import size
+    from zoo.hub import entries
+
+    pretrained = [
+        (
+            entry.name,
+            entry.domain,
+            ", ".join(f"{name} {figure.value:.4g}" for name, figure in list(entry.metrics.items())[:3]),
+            size(entry.bytes) if entry.bytes else "",
+            "by hand" if entry.manual else "packed" if entry.urls[0].startswith("file://") else "download",
+            f"pretrained, {entry.recipe}" + (f"; {entry.note}" if entry.note else ""),
+        )
+        for entry in entries().values()
+    ]
+    return [*pretrained, *((found.name, found.domain, "", "", "", found.summary) for found in _catalogue().models())]
 
 
 def _losses() -> list[Row]:
@@ -62,7 +77,7 @@ def _data() -> list[Row]:
 
 KINDS = {
     "recipes": Kind(("name", "domain", "method", "what it is"), recipe_rows, "recipe"),
-    "models": Kind(("name", "domain", "what it is"), _models, "model"),
+    "models": Kind(("name", "domain", "metrics", "size", "how to get it", "what it is"), _models, "model"),
     "losses": Kind(("name", "module", "family", "what it is", "source"), _losses, "loss"),
     "metrics": Kind(("name", "domain", "what it is"), _metrics, "metric"),
     "data": Kind(("name", "domain", "data set", "what it is"), _data, "data set"),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from zoo.cli.arguments import TARGET
 from zoo.cli.progress import track
 from zoo.errors import InputError
 
@@ -24,12 +25,13 @@ EXAMPLES = (
 )
 
 REQUESTS = ("gallery", "query", "outfit", "complete", "boxes", "top")
-OVERVIEW = "overview.png"
+PICTURE = ".png"
+OVERVIEW = f"overview{PICTURE}"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
-    parser.add_argument("target", metavar="TARGET", help="a .ckpt, a .safetensors or a run folder")
+    parser.add_argument("target", metavar="TARGET", help=TARGET)
     parser.add_argument(
         "inputs", metavar="INPUT", nargs="*", help="a file, a folder, a glob, or a csv with a column `file`"
     )
@@ -85,7 +87,7 @@ def predict(
     """Predicts on files.
 
     Args:
-        target: A ``.ckpt``, a ``.safetensors`` or a run folder.
+        target: A ``.ckpt``, a ``.safetensors``, a run folder or the name of a pretrained model.
         inputs: Files, folders, globs, or csv files with a column ``file`` (relative to the csv).
         out: Folder for ``table.csv`` and a picture per input; nothing is written when None.
         request: Further requests of methods that answer them: ``{"gallery": folder, "query": [texts]}``, ...
@@ -116,7 +118,7 @@ def _predict(
     import pandas as pd
     from matplotlib import pyplot
 
-    from zoo.checkpoint import open_target
+    from zoo.hub import open_target
     from zoo.training.fit import quiet
 
     quiet()
@@ -181,6 +183,7 @@ def _files(module: ZooModule, given: Sequence[str | Path], folder: Path | None) 
     rows: list[Row] = []
     failures: list[str] = []
     for file in track(files, "predict"):
+        module.beside = None if folder is None else folder / names[file].removesuffix(PICTURE)
         try:
             found, figure = module.predict_file(file)
         except InputError as error:
@@ -284,5 +287,5 @@ def _picture_names(files: Sequence[Path]) -> dict[Path, str]:
     names: dict[Path, str] = {}
     for file in files:
         name = file.stem if stems.count(file.stem) == 1 else "_".join([*file.parts[:-1], file.name]).lstrip("/_")
-        names[file] = f"{name}.png"
+        names[file] = f"{name}{PICTURE}"
     return names

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.cli.arguments import TARGET
 from zoo.cli.heads import method
 from zoo.cli.table import table, terminal_width
 
 if TYPE_CHECKING:
     from zoo.checkpoint import Card
+    from zoo.hub import Entry
 
 HELP = "show a recipe, or what a checkpoint says of itself"
 EXAMPLES = ("zoo show anomaly/demo", "zoo show runs/anomaly/demo")
@@ -50,14 +52,19 @@ class TensorLine:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
-    parser.add_argument("what", metavar="RECIPE|TARGET", help="a recipe, a .ckpt, a .safetensors or a run folder")
+    parser.add_argument("what", metavar="RECIPE|TARGET", help=f"a recipe, or {TARGET}")
     parser.add_argument("--tensors", action="store_true", help="list every tensor of a checkpoint too")
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
+    entry = _pretrained(args.what)
+    if entry is not None:
+        print(_listed(entry))
+    if entry is not None and entry.manual and not entry_file(entry).is_file():
+        return 0  # the user has to fetch it; what it is has been told
     if is_target(args.what):
-        print(_target(args.what, args.tensors))
+        print(("\n" if entry is not None else "") + _target(args.what, args.tensors))
     else:
         print(_recipe(args.what))
     return 0
@@ -68,13 +75,44 @@ def is_target(text: str) -> bool:
     path = Path(text).expanduser()
     if path.suffix in (".yaml", ".yml"):
         return False
-    if path.suffix in _CHECKPOINTS or path.is_file():
+    if path.suffix in _CHECKPOINTS or path.is_file() or _pretrained(text) is not None:
         return True
     if path.is_dir():
         from zoo.recipe import names
 
         return (path / "best.ckpt").is_file() or text.rstrip("/") not in names()
     return path.parts[:1] == ("runs",)
+
+
+def _pretrained(text: str) -> Entry | None:
+    """The row of the index, where a pretrained model is meant."""
+    from zoo.hub import entries
+
+    return None if Path(text).exists() else entries().get(text)
+
+
+def entry_file(entry: Entry) -> Path:
+    """Where a model that is fetched by hand lies once it was converted."""
+    from zoo.hub import models_dir
+
+    return models_dir() / entry.filename
+
+
+def _listed(entry: Entry) -> str:
+    """What the index says of a pretrained model."""
+    from zoo.hub.downloads import command_of
+
+    rows = [
+        ("pretrained", f"{entry.name}, {entry.domain}, of {entry.recipe}"),
+        ("metrics", _pairs({name: str(figure) for name, figure in entry.metrics.items()})),
+        ("measured", f"on {entry.data}; {entry.protocol}; by {entry.measured}"),
+        ("licence", f"weights: {entry.licence.weights}; data: {entry.licence.data}"),
+        ("from", " ".join(entry.urls)),
+        ("sha256", entry.sha256 or "-"),
+        *([("by hand", f"fetch {entry.file}, then: {command_of(entry)}")] if entry.manual else []),
+        *([("note", entry.note)] if entry.note else []),
+    ]
+    return table((), rows, terminal_width())
 
 
 def _recipe(source: str) -> str:
@@ -100,7 +138,7 @@ def _target(target: str, tensors: bool) -> str:
     Raises:
         InputError: There is no such checkpoint, or it cannot be read.
     """
-    from zoo.checkpoint import locate
+    from zoo.hub import locate
 
     file = locate(target)
     if file.suffix == ".safetensors":
@@ -137,12 +175,19 @@ def _said(file: Path, said: Card, found: list[TensorLine], tensors: bool) -> str
         ("metrics", _pairs({name: f"{value:.6g}" for name, value in said["metrics"].items()})),
         ("preprocess", _pairs(said["preprocess"])),
         *([("converted from", said["source"])] if said["source"] else []),
+        *([("published", _published(said["published"]))] if said["published"] else []),
     ]
     text = table((), rows, terminal_width())
     if tensors:
         shapes = [(line.name, line.dtype, "x".join(map(str, line.shape)) or "scalar") for line in found]
         text += "\n\n" + table(("tensor", "dtype", "shape"), shapes)
     return f"{text}\n\n{said['recipe'].rstrip()}"
+
+
+def _published(said: Mapping[str, Any]) -> str:
+    licence = said.get("licence") or {}
+    terms = "; ".join(f"{what}: {text}" for what, text in licence.items()) if isinstance(licence, Mapping) else ""
+    return "; ".join(str(part) for part in (said.get("data"), said.get("protocol"), terms) if part)
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,19 +68,27 @@ def train(
     module, data = _build(plan, text)
     if init is not None and not (folder / "last.ckpt").exists():
         from zoo.checkpoint import initialise
+        from zoo.hub import locate
 
-        skipped = initialise(module, init, skip=init_skip)
+        skipped = initialise(module, locate(init), skip=init_skip)
         if first and skipped:
             print(f"--init-skip leaves {len(skipped)} tensors as built: {', '.join(skipped[:8])}", flush=True)
     from zoo.recipe import build_trainer_arguments
+    from zoo.training import history
     from zoo.training.fit import prepare
 
     training = prepare(folder, _seed(plan), build_trainer_arguments(plan), resume)
     if first:
         _open(folder, text, resume, data.skipped)
+        if not (resume and history.read(folder)):
+            options = overrides.items() if isinstance(overrides, Mapping) else overrides
+            history.begin(folder, plan.name, [(key, str(value)) for key, value in options])
         count = sum(parameter.numel() for parameter in module.parameters())
         print(f"{folder}: {type(module).__name__}, {count:,} parameters, {type(data).__name__}", flush=True)
+    started = time.monotonic()
     training.run(module, data)
+    if first:
+        history.end(folder, time.monotonic() - started)
     checkpoints = training.checkpoints
     if first and checkpoints.best is not None:
         print(f"best {module.monitor} {checkpoints.best:.4f} at step {checkpoints.best_step}: {folder / 'best.ckpt'}")

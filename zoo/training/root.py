@@ -9,8 +9,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import mkdtemp
 
+from zoo import cache_dir
 from zoo._version import __version__
 from zoo.errors import InputError
+
+__all__ = ["cache_dir", "candidates", "resolve_root", "synthesized"]
 
 
 def candidates(root: str | None, domain: str, dataset: str) -> list[Path]:
@@ -54,13 +57,6 @@ def resolve_root(root: str | None, domain: str, dataset: str, name: str) -> Path
     if not any(found.iterdir()):
         raise InputError(f"{found}: the data folder of {name} is empty (zoo data show {name} says its layout)")
     return found
-
-
-def cache_dir() -> Path:
-    """The cache folder: ``$ZOO_CACHE``, else ``$XDG_CACHE_HOME/rankzoo``, else ``~/.cache/rankzoo``."""
-    if os.environ.get("ZOO_CACHE"):
-        return Path(os.environ["ZOO_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rankzoo"
 
 
 def synthesized(name: str, arguments: Mapping[str, object], make: Callable[[Path], None]) -> Path:
