@@ -23,6 +23,7 @@ from zoo.training.parts import fill_parts
 from zoo.training.schedules import Schedule
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 Batch = dict[str, Any]
@@ -43,8 +44,12 @@ class ZooModule(pl.LightningModule):
             ``gallery``, ``query``, ``outfit``, ``complete``, ``boxes``, ``top``.
         file_requests: Those of them that go along with files; :meth:`predict_file` finds them in :attr:`wishes`.
         wishes: The options that were given to ``zoo predict`` beside files.
+        beside: Where :meth:`predict_file` may write files beside the picture: its path without an ending; None where
+            nothing is written.
         export_dynamic: Dimensions of the inputs that an exported network leaves open, beside the batch.
         export_refusal: Why the network cannot be exported; empty where it can.
+        unit: Column of the rows that names an independent unit of the test data (an item, or a scene of several).
+        smaller_is_better: Patterns of metrics of which less is better, e.g. ``("*ece*", "nll*")``.
         network: The pure ``nn.Module``; takes tensors, returns a named output.
         class_names: Names of the classes, taken from the data or the checkpoint.
         card: What the checkpoint says of itself (recipe, version, metrics); empty before training.
@@ -63,6 +68,8 @@ class ZooModule(pl.LightningModule):
     file_requests: ClassVar[tuple[str, ...]] = ()
     export_dynamic: ClassVar[dict[str, tuple[int, ...]]] = {}
     export_refusal: ClassVar[str] = ""
+    unit: ClassVar[str] = "id"
+    smaller_is_better: ClassVar[tuple[str, ...]] = ()
     network: nn.Module
 
     def __init__(self, monitor: str, mode: Literal["min", "max"], groups: list[ParameterGroup] | None = None) -> None:
@@ -75,6 +82,7 @@ class ZooModule(pl.LightningModule):
         self.recipe_text = ""
         self.rows: list[Row] | None = None
         self.wishes: Mapping[str, Any] = {}
+        self.beside: Path | None = None
         self.results: dict[str, float] = {}
         self._metrics: dict[str, MetricCollection] = {}
 
@@ -159,6 +167,24 @@ class ZooModule(pl.LightningModule):
             Rows by the name of their table, and pictures by name.
         """
         return {}, {}
+
+    @classmethod
+    def measured(cls, rows: pd.DataFrame, protocol: str) -> dict[str, float]:
+        """Those metrics that follow from the rows of an evaluation alone; resampling them gives intervals.
+
+        Args:
+            rows: As ``zoo eval --predictions`` writes them, or a resample of them.
+            protocol: :attr:`protocol` of the evaluation.
+
+        Returns:
+            Values by the names of :meth:`build_metrics`; NaN where a resample leaves one undefined.
+        """
+        return {}
+
+    @classmethod
+    def costs(cls, rows: pd.DataFrame) -> pd.Series | None:
+        """How wrong the model is about each row, more is worse; None where a method does not say."""
+        return None
 
     def overview(self, rows: list[Row]) -> Figure | None:
         """One picture of all that ``zoo predict`` found, e.g. images from best to worst; None where there is none.

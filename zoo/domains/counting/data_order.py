@@ -53,9 +53,9 @@ class SideBySide(EpochOrder):
         rng = np.random.default_rng([self.seed, epoch])
         step = self.batch_size * self.world_size
         if self.steps is not None:
-            rounds = -(-self.steps * step // len(self.labelled)) if len(self.labelled) else 0
-            order = [rng.permutation(self.labelled) for _ in range(rounds)]
-            return list(np.concatenate(order)[: self.steps * step].reshape(self.steps, step)) if order else []
+            rounds = -(-self.steps * step // len(self.labelled))
+            drawn = np.concatenate([rng.permutation(self.labelled) for _ in range(rounds)])
+            return [drawn[first : first + step] for first in range(0, self.steps * step, step)]
         order = rng.permutation(self.labelled)
         found = [order[first : first + step] for first in range(0, len(order), step)]
         if found and len(found[-1]) < self.world_size:  # some process would have nothing to do
