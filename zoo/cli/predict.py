@@ -197,6 +197,9 @@ def _files(module: ZooModule, given: Sequence[str | Path], folder: Path | None) 
     overview = module.overview(rows) if folder is not None and len(rows) > 1 else None
     if overview is not None and folder is not None:
         overview.savefig(folder / OVERVIEW, dpi=120)
+    if folder is not None and rows:
+        for name, text in module.documents(rows).items():
+            (folder / name).write_text(text, encoding="utf-8")
     pictures = 0 if folder is None else len(files) - len(failures) + (overview is not None)
     return Answer(rows, pictures, failures, len(files))
 

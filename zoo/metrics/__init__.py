@@ -21,6 +21,7 @@ from zoo.metrics.calibration_metrics import (
 from zoo.metrics.calibration_temperature import fit_temperature
 from zoo.metrics.counting import CountErrors, GridErrors, grid_errors
 from zoo.metrics.ndcg import NDCG
+from zoo.metrics.rank_quality import RankQuality
 from zoo.metrics.retrieval import TextImageRetrieval, blocked_ranks, rank_values
 from zoo.metrics.videos import VideoDetection
 
@@ -39,6 +40,7 @@ __all__ = [
     "OutOfDistribution",
     "OverconfidenceError",
     "QualityAgreement",
+    "RankQuality",
     "ReliabilityBins",
     "SelectiveRisk",
     "TextImageRetrieval",

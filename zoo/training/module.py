@@ -194,6 +194,14 @@ class ZooModule(pl.LightningModule):
         """
         return None
 
+    def documents(self, rows: list[Row]) -> dict[str, str]:
+        """Texts that ``zoo predict`` writes beside the table, by file name, e.g. the same in another format.
+
+        Args:
+            rows: Of the table, each with its ``file``.
+        """
+        return {}
+
     def parts(self) -> dict[str, nn.Module]:
         """Parts of the network that ``model.init_args.init_from`` can fill, by name."""
         return {}
