@@ -73,6 +73,7 @@ Both
 from zoo.ranking.base_modules import ScoreLoss, SimilarityLoss
 from zoo.ranking.distributed import gather
 from zoo.ranking.engines import use_engine
+from zoo.ranking.lazy import Cosine, Different, Dot, Euclidean, Same
 from zoo.ranking.listwise import approx_ndcg, confidence_ndcg, lambda_ndcg, listmle, listnet
 from zoo.ranking.pairwise import fidelity, hinge, logistic, mann_whitney, squared_hinge
 from zoo.ranking.score_modules import (
@@ -103,6 +104,10 @@ __all__ = [
     "SDM",
     "ApproxNDCG",
     "ConfidenceNDCG",
+    "Cosine",
+    "Different",
+    "Dot",
+    "Euclidean",
     "Fidelity",
     "Hinge",
     "InfoNCE",
@@ -112,6 +117,7 @@ __all__ = [
     "Logistic",
     "MannWhitney",
     "MultiSimilarity",
+    "Same",
     "ScoreLoss",
     "SetWise",
     "SimilarityLoss",

@@ -5,7 +5,7 @@ Nothing here waits for a GPU, so the checks can run in every step of a training 
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -67,7 +67,7 @@ def check_real(name: str, tensor: Tensor) -> None:
         raise ValueError(f"{name}: dtype {tensor.dtype} given, expected a floating-point dtype")
 
 
-def check_like(name: str, tensor: Tensor, shape: torch.Size, device: torch.device, kind: str, of: str) -> None:
+def check_like(name: str, tensor: Tensor | None, shape: torch.Size, device: torch.device, kind: str, of: str) -> None:
     """Refuse a tensor whose shape, device or dtype does not fit.
 
     Args:
@@ -82,7 +82,7 @@ def check_like(name: str, tensor: Tensor, shape: torch.Size, device: torch.devic
         TypeError: if `tensor` is no tensor.
         ValueError: naming the argument, what was given and what is expected.
     """
-    _check_tensor(name, tensor)
+    tensor = _check_tensor(name, tensor)
     if tensor.shape != shape:
         raise ValueError(f"{name}: shape {tuple(tensor.shape)} given, expected {tuple(shape)}, {of}")
     if not _fits(tensor, kind):
@@ -110,11 +110,19 @@ def _fits(tensor: Tensor, kind: str) -> bool:
     return not tensor.is_complex()
 
 
-def _check_tensor(name: str, tensor: Tensor) -> None:
+def _check_tensor(name: str, tensor: Tensor | None) -> Tensor:
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name}: {type(tensor).__name__} given, expected a torch.Tensor")
+    return tensor
 
 
-def accumulation_dtype(tensor: Tensor) -> torch.dtype:
+class _Typed(Protocol):
+    """What has a dtype."""
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+
+def accumulation_dtype(tensor: _Typed) -> torch.dtype:
     """The dtype a loss is computed and returned in: float64 for float64 input, float32 for all others."""
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32

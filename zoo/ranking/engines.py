@@ -82,6 +82,28 @@ class Slopes(torch.autograd.Function):
         return refuse_second(pulled, source, outer[0]), None, None
 
 
+class PairedSlopes(torch.autograd.Function):
+    """Gives one number whose gradients by two tensors were computed along with it."""
+
+    @staticmethod
+    def forward(ctx: Any, first: Tensor, second: Tensor, value: Tensor, *slopes: Tensor) -> Tensor:
+        """Passes `value ()` on; the slopes have the shapes of `first` and `second`."""
+        ctx.save_for_backward(first, second, *slopes)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
+        """The slopes, times what came from above."""
+        first, second, *slopes = ctx.saved_tensors
+        pulled = (outer[0].detach() * slope for slope in slopes)
+        return (
+            *(refuse_second(x, of, outer[0]) for x, of in zip(pulled, (first, second), strict=True)),
+            None,
+            None,
+            None,
+        )
+
+
 class _Refuse(torch.autograd.Function):
     """Hands a slope on, and refuses to be differentiated."""
 

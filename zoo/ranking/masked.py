@@ -15,6 +15,8 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
 
 def masked_max(x: Tensor, mask: Tensor) -> Tensor:
     """Largest True entry: `(..., N)` -> `(...)`; entries that tie share the gradient equally."""
+    if not x.shape[-1]:
+        return x.sum(-1)
     largest = torch.where(mask, x, -torch.inf).amax(-1)
     return torch.where(mask.any(-1), largest, 0.0)
 
@@ -25,9 +27,15 @@ def masked_min(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def masked_logsumexp(x: Tensor, mask: Tensor) -> Tensor:
-    """Logarithm of the sum of exp over the True entries: `(..., N)` -> `(...)`."""
+    """Logarithm of the sum of exp over the True entries: `(..., N)` -> `(...)`.
+
+    The largest entry is taken out before the sum, so that the gradient has its digits however large the entries are.
+    """
     found = mask.any(-1, keepdim=True)
-    summed = torch.where(mask, x, torch.where(found, -torch.inf, 0.0)).logsumexp(-1)
+    filled = torch.where(mask, x, torch.where(found, -torch.inf, 0.0))
+    high = filled.detach().amax(-1, keepdim=True) if x.shape[-1] else filled.sum(-1, keepdim=True)
+    high = torch.where(high.isinf(), 0.0, high)
+    summed = (filled - high).logsumexp(-1) + high.squeeze(-1)
     return torch.where(found.squeeze(-1), summed, 0.0)
 
 

@@ -4,15 +4,17 @@ A loss only says what one clean row is worth. It gets `Rows`, in which every row
 real entry at all, and whatever is not real is filled with 0.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from zoo.ranking.checks import REDUCTIONS, Reduction, accumulation_dtype, check_choice, check_like, check_real
+from zoo.ranking.checks import check_like, check_real
+from zoo.ranking.lazy import LazyRelation, LazySimilarity, Matrix, Relation
 from zoo.ranking.masked import masked_max
-from zoo.ranking.reduction import reduce_values
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,13 @@ class Rows:
     """bool: the entry belongs above the negatives."""
     negative: Tensor
     """bool: the entry belongs below the positives."""
-    relevance: Tensor
-    """How positive an entry is, dtype of the similarity, without gradient: 1 for a bool `positive`, 0 elsewhere."""
+    grade: Tensor | None = None
+    """How positive an entry is, dtype of the similarity, without gradient, 0 where it is not; None for a bool."""
+
+    @property
+    def relevance(self) -> Tensor:
+        """The grade, or 1 for what is positive and 0 elsewhere."""
+        return self.positive.to(self.similarity.dtype) if self.grade is None else self.grade
 
     def centred(self) -> Tensor:
         """`similarity` minus the row's largest real entry, which gets no gradient: `(Q, G)`.
@@ -43,74 +50,96 @@ class Rows:
             Columns `(Q, P)`, P the most positives that a row has, and bool `(Q, P)`: the entry is a positive and not
             the filling of a row that has fewer.
         """
-        count = int(self.positive.sum(-1).max()) if len(self.positive) else 0
-        columns = self.positive.int().argsort(dim=-1, descending=True)[:, :count]
-        return columns, self.positive.gather(-1, columns)
+        counts = self.positive.sum(-1)
+        row, column = self.positive.nonzero(as_tuple=True)
+        place = torch.arange(len(row), device=row.device) - (counts.cumsum(0) - counts)[row]
+        columns = row.new_zeros(len(counts), int(counts.max()) if len(counts) else 0)
+        found = torch.zeros_like(columns, dtype=torch.bool)
+        columns[row, place], found[row, place] = column, True
+        return columns, found
+
+    def part(self, chosen: slice) -> Rows:
+        """Some of the rows."""
+        grade = None if self.grade is None else self.grade[chosen]
+        return Rows(self.similarity[chosen], self.positive[chosen], self.negative[chosen], grade)
 
 
 RowValue = Callable[[Rows], Tensor]
-"""What one loss adds: `Rows` of shape (Q, G) -> one finite value per row, `(Q,)`."""
+"""`Rows` of shape (Q, G) -> one finite value per row, `(Q,)`."""
+RowSlope = Callable[[Rows], tuple[Tensor, Tensor]]
+"""The same, and the slope of each value by its row, `(Q, G)`; without a graph."""
 
 
-def row_loss(
-    value: RowValue,
+def clean_rows(
     similarity: Tensor,
     positive: Tensor,
-    *,
     mask: Tensor | None,
     weight: Tensor | None,
-    reduction: Reduction,
-    graded: bool = False,
-) -> Tensor:
-    """Evaluate a similarity loss: check and clean the input, value the rows, weigh, reduce.
+    dtype: torch.dtype,
+    look: bool = False,
+) -> tuple[Rows, Tensor]:
+    """Rows that a loss may read without a thought.
 
     Args:
-        value: One value per clean row.
-        similarity: `(Q, G)` floating point; float16 and bfloat16 are computed and returned in float32.
-        positive: `(Q, G)` bool; with `graded` also a floating-point relevance >= 0. Never gets a gradient.
-        mask: `(Q, G)` bool: False = neither positive nor negative.
-        weight: `(Q,)` numbers >= 0; a row of weight 0 counts as having nothing to rank.
-        reduction: "mean", "sum" or "none".
-        graded: Whether a floating-point `positive` is meaningful.
+        similarity: `(Q, G)`.
+        positive: `(Q, G)`, bool or a relevance >= 0.
+        mask: `(Q, G)` or None.
+        weight: `(Q,)` or None.
+        dtype: To compute in.
+        look: Leave untouched what needs no filling, which takes a look at the values.
 
     Returns:
-        A scalar, or `(Q,)` with reduction "none"; float64 for float64 similarity, else float32.
-
-    Raises:
-        TypeError: if an argument that must be a tensor is none.
-        ValueError: if a shape, dtype, device or string does not fit.
+        The rows, and bool `(Q,)`: which of them have something to rank.
     """
-    check_choice("reduction", reduction, REDUCTIONS)
-    _check(similarity, positive, mask, weight, graded)
-    dtype = accumulation_dtype(similarity)
-    if similarity.shape[-1] == 0:
-        empty = similarity.to(dtype).sum(-1)
-        return reduce_values(empty, torch.zeros_like(empty, dtype=torch.bool), reduction)
-    real = torch.ones_like(similarity, dtype=torch.bool) if mask is None else mask
-    relevance = torch.where(real, positive.detach().to(dtype), 0.0)
-    above, below = relevance > 0, real & ~(relevance > 0)
+    grade = None
+    if positive.dtype == torch.bool:
+        above = positive if mask is None else positive & mask
+    else:
+        grade = positive.detach().to(dtype)
+        grade = grade if mask is None else torch.where(mask, grade, 0.0)
+        above = grade > 0
+    below = ~above if mask is None else mask & ~above
     rankable = above.any(-1) & below.any(-1)
     if weight is not None:
         rankable = rankable & (weight != 0)
-        weight = torch.where(rankable, weight.to(dtype), 0.0)
+    similarity = similarity.to(dtype)
+    if look and bool(rankable.all()):
+        if mask is not None:
+            similarity = torch.where(mask, similarity, 0.0)
+        return Rows(similarity, above, below, grade), rankable
     kept = rankable.unsqueeze(-1)
-    rows = Rows(
-        torch.where(real & kept, similarity.to(dtype), 0.0),
-        above & kept,
-        below & kept,
-        torch.where(kept, relevance, 0.0),
-    )
-    return reduce_values(torch.where(rankable, value(rows), 0.0), rankable, reduction, weight)
+    real = kept.expand_as(above) if mask is None else mask & kept
+    grade = None if grade is None else torch.where(kept, grade, 0.0)
+    return Rows(torch.where(real, similarity, 0.0), above & kept, below & kept, grade), rankable
 
 
-def _check(similarity: Tensor, positive: Tensor, mask: Tensor | None, weight: Tensor | None, graded: bool) -> None:
-    check_real("similarity", similarity)
-    if similarity.ndim != 2:
-        raise ValueError(f"similarity: shape {tuple(similarity.shape)} given, expected (Q, G)")
+def check_rows(
+    similarity: Matrix, positive: Relation, mask: Relation | None, weight: Tensor | None, graded: bool
+) -> None:
+    """Refuse what does not fit together.
+
+    Raises:
+        TypeError: if an argument that must be a tensor is none.
+        ValueError: if a shape, dtype or device does not fit.
+    """
+    if not isinstance(similarity, LazySimilarity):
+        check_real("similarity", similarity)
+        if similarity.ndim != 2:
+            raise ValueError(f"similarity: shape {tuple(similarity.shape)} given, expected (Q, G)")
     shape, device, of = similarity.shape, similarity.device, "the shape of similarity"
-    kind = "bool or real" if graded else "bool"
-    check_like("positive", positive, shape, device, kind, of)
-    if mask is not None:
-        check_like("mask", mask, shape, device, "bool", of)
+    for name, relation, kind in (("positive", positive, "bool or real" if graded else "bool"), ("mask", mask, "bool")):
+        if isinstance(relation, LazyRelation):
+            _check_relation(name, relation, shape, device)
+        elif name == "positive" or relation is not None:
+            check_like(name, relation, shape, device, kind, of)
     if weight is not None:
         check_like("weight", weight, shape[:1], device, "number", "one per row of similarity")
+
+
+def _check_relation(name: str, relation: LazyRelation, shape: torch.Size, device: torch.device) -> None:
+    if relation.shape != shape:
+        raise ValueError(
+            f"{name}: shape {tuple(relation.shape)} given, expected {tuple(shape)}, the shape of similarity"
+        )
+    if relation.device != device:
+        raise ValueError(f"{name}: lies on {relation.device}, expected {device}")

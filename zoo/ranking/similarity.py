@@ -11,19 +11,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.ranking.checks import Reduction, check_positive
+from zoo.ranking.engines import Engine
+from zoo.ranking.lazy import Matrix, Relation
 from zoo.ranking.masked import masked_log_softmax, masked_logsumexp, masked_max, masked_mean, masked_min
 from zoo.ranking.reduction import divide
-from zoo.ranking.rows import Rows, row_loss
+from zoo.ranking.row_engines import RowLoss, row_loss
+from zoo.ranking.row_slopes import multi_similarity_slope, smooth_ap_slope
+from zoo.ranking.rows import Rows
+from zoo.ranking.softmax_rows import finish_info_nce, finish_sdm, softmax_slope
 
 
 def info_nce(
-    similarity: Tensor,
-    positive: Tensor,
+    similarity: Matrix,
+    positive: Relation,
     *,
-    mask: Tensor | None = None,
+    mask: Relation | None = None,
     weight: Tensor | None = None,
     temperature: float = 0.02,
     reduction: Reduction = "mean",
+    engine: Engine = "auto",
 ) -> Tensor:
     """InfoNCE: cross-entropy of the positive in the softmax of the row.
 
@@ -39,6 +45,7 @@ def info_nce(
         weight: `(Q,)` or None.
         temperature: Divides the similarities (0.02 is a logit scale of 50).
         reduction: "mean", "sum" or "none" over rows.
+        engine: How it is computed, "dense", "tiled" or "auto"; never visible in the result.
 
     Returns:
         A scalar, or `(Q,)` with reduction "none".
@@ -47,8 +54,11 @@ def info_nce(
         ValueError: if a shape, dtype or string does not fit, or `temperature` is not above 0.
     """
     check_positive("temperature", temperature)
-    value = partial(_info_nce_value, temperature=temperature)
-    return row_loss(value, similarity, positive, mask=mask, weight=weight, reduction=reduction)
+    loss = RowLoss(
+        partial(_info_nce_value, temperature=temperature),
+        partial(softmax_slope, finish=finish_info_nce, temperature=temperature),
+    )
+    return row_loss(loss, similarity, positive, mask=mask, weight=weight, reduction=reduction, engine=engine)
 
 
 def _info_nce_value(rows: Rows, temperature: float) -> Tensor:
@@ -57,13 +67,14 @@ def _info_nce_value(rows: Rows, temperature: float) -> Tensor:
 
 
 def sdm(
-    similarity: Tensor,
-    positive: Tensor,
+    similarity: Matrix,
+    positive: Relation,
     *,
-    mask: Tensor | None = None,
+    mask: Relation | None = None,
     weight: Tensor | None = None,
     temperature: float = 0.02,
     reduction: Reduction = "mean",
+    engine: Engine = "auto",
 ) -> Tensor:
     """Similarity distribution matching: KL divergence of the row's softmax from its row-normalised labels.
 
@@ -80,6 +91,7 @@ def sdm(
         weight: `(Q,)` or None.
         temperature: Divides the similarities (0.02 is a logit scale of 50).
         reduction: "mean" (as published), "sum" or "none" over rows.
+        engine: How it is computed, "dense", "tiled" or "auto"; never visible in the result.
 
     Returns:
         A scalar, or `(Q,)` with reduction "none".
@@ -88,8 +100,11 @@ def sdm(
         ValueError: if a shape, dtype or string does not fit, or `temperature` is not above 0.
     """
     check_positive("temperature", temperature)
-    value = partial(_sdm_value, temperature=temperature)
-    return row_loss(value, similarity, positive, mask=mask, weight=weight, reduction=reduction)
+    loss = RowLoss(
+        partial(_sdm_value, temperature=temperature),
+        partial(softmax_slope, finish=finish_sdm, temperature=temperature, moments=True),
+    )
+    return row_loss(loss, similarity, positive, mask=mask, weight=weight, reduction=reduction, engine=engine)
 
 
 def _sdm_value(rows: Rows, temperature: float) -> Tensor:
@@ -103,16 +118,17 @@ def _sdm_value(rows: Rows, temperature: float) -> Tensor:
 
 
 def multi_similarity(
-    similarity: Tensor,
-    positive: Tensor,
+    similarity: Matrix,
+    positive: Relation,
     *,
-    mask: Tensor | None = None,
+    mask: Relation | None = None,
     weight: Tensor | None = None,
     alpha: float = 2.0,
     beta: float = 50.0,
     base: float = 1.0,
     margin: float = 0.1,
     reduction: Reduction = "mean",
+    engine: Engine = "auto",
 ) -> Tensor:
     """Multi-similarity: soft sums over mined positives and mined negatives around a base similarity.
 
@@ -133,6 +149,7 @@ def multi_similarity(
         base: Similarity that parts positives from negatives (lambda in the paper).
         margin: Width of the mining band (epsilon in the paper); `inf` keeps every pair.
         reduction: "mean", "sum" or "none" over rows.
+        engine: How it is computed, "dense", "tiled" or "auto"; never visible in the result.
 
     Returns:
         A scalar, or `(Q,)` with reduction "none".
@@ -142,8 +159,11 @@ def multi_similarity(
     """
     check_positive("alpha", alpha)
     check_positive("beta", beta)
-    value = partial(_multi_similarity_value, alpha=alpha, beta=beta, base=base, margin=margin)
-    return row_loss(value, similarity, positive, mask=mask, weight=weight, reduction=reduction)
+    loss = RowLoss(
+        partial(_multi_similarity_value, alpha=alpha, beta=beta, base=base, margin=margin),
+        partial(multi_similarity_slope, alpha=alpha, beta=beta, base=base, margin=margin),
+    )
+    return row_loss(loss, similarity, positive, mask=mask, weight=weight, reduction=reduction, engine=engine)
 
 
 def _multi_similarity_value(rows: Rows, alpha: float, beta: float, base: float, margin: float) -> Tensor:
@@ -162,13 +182,14 @@ def _soft_sum(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def smooth_ap(
-    similarity: Tensor,
-    positive: Tensor,
+    similarity: Matrix,
+    positive: Relation,
     *,
-    mask: Tensor | None = None,
+    mask: Relation | None = None,
     weight: Tensor | None = None,
     temperature: float = 0.01,
     reduction: Reduction = "mean",
+    engine: Engine = "auto",
 ) -> Tensor:
     """Smooth-AP: 1 - the average precision of the row with sigmoids in place of its step functions.
 
@@ -186,6 +207,7 @@ def smooth_ap(
         weight: `(Q,)` or None.
         temperature: Divides the similarities; ranks become exact as it falls.
         reduction: "mean", "sum" or "none" over rows.
+        engine: How it is computed, "dense", "tiled" or "auto"; never visible in the result.
 
     Returns:
         A scalar, or `(Q,)` with reduction "none".
@@ -194,13 +216,18 @@ def smooth_ap(
         ValueError: if a shape, dtype or string does not fit, or `temperature` is not above 0.
     """
     check_positive("temperature", temperature)
-    value = partial(_smooth_ap_value, temperature=temperature)
-    return row_loss(value, similarity, positive, mask=mask, weight=weight, reduction=reduction, graded=True)
+    loss = RowLoss(
+        partial(_smooth_ap_value, temperature=temperature),
+        partial(smooth_ap_slope, temperature=temperature),
+        graded=True,
+        cubic=True,
+    )
+    return row_loss(loss, similarity, positive, mask=mask, weight=weight, reduction=reduction, engine=engine)
 
 
 def _smooth_ap_value(rows: Rows, temperature: float) -> Tensor:
-    columns, _ = rows.anchors()  # what only fills a row up has relevance 0 and adds nothing
-    relevance = rows.relevance.gather(-1, columns)
+    columns, found = rows.anchors()
+    relevance = torch.where(found, rows.relevance.gather(-1, columns), 0.0)  # what only fills a row up adds nothing
 
     gallery = torch.arange(rows.positive.shape[-1], device=columns.device)
     others = (rows.positive | rows.negative).unsqueeze(-2) & (columns.unsqueeze(-1) != gallery)

@@ -21,8 +21,9 @@ class Triplet(SimilarityLoss):
         margin: float = 0.2,
         mining: Literal["hardest", "semihard", "all"] = "hardest",
         reduction: Literal["mean", "sum", "none"] = "mean",
+        engine: Literal["auto", "dense", "tiled"] = "auto",
     ) -> None:
-        super().__init__({"margin": margin, "mining": mining, "reduction": reduction})
+        super().__init__({"margin": margin, "mining": mining, "reduction": reduction, "engine": engine})
 
 
 class TripletAlignment(SimilarityLoss):
@@ -35,8 +36,9 @@ class TripletAlignment(SimilarityLoss):
         margin: float = 0.1,
         temperature: float = 0.015,
         reduction: Literal["mean", "sum", "none"] = "mean",
+        engine: Literal["auto", "dense", "tiled"] = "auto",
     ) -> None:
-        super().__init__({"margin": margin, "temperature": temperature, "reduction": reduction})
+        super().__init__({"margin": margin, "temperature": temperature, "reduction": reduction, "engine": engine})
 
 
 class SetWise(SimilarityLoss):
@@ -44,8 +46,13 @@ class SetWise(SimilarityLoss):
 
     function = staticmethod(set_wise)
 
-    def __init__(self, margin: float = 2.0, reduction: Literal["mean", "sum", "none"] = "mean") -> None:
-        super().__init__({"margin": margin, "reduction": reduction})
+    def __init__(
+        self,
+        margin: float = 2.0,
+        reduction: Literal["mean", "sum", "none"] = "mean",
+        engine: Literal["auto", "dense", "tiled"] = "auto",
+    ) -> None:
+        super().__init__({"margin": margin, "reduction": reduction, "engine": engine})
 
 
 class InfoNCE(SimilarityLoss):
@@ -53,8 +60,13 @@ class InfoNCE(SimilarityLoss):
 
     function = staticmethod(info_nce)
 
-    def __init__(self, temperature: float = 0.02, reduction: Literal["mean", "sum", "none"] = "mean") -> None:
-        super().__init__({"temperature": temperature, "reduction": reduction})
+    def __init__(
+        self,
+        temperature: float = 0.02,
+        reduction: Literal["mean", "sum", "none"] = "mean",
+        engine: Literal["auto", "dense", "tiled"] = "auto",
+    ) -> None:
+        super().__init__({"temperature": temperature, "reduction": reduction, "engine": engine})
 
 
 class SDM(SimilarityLoss):
@@ -62,8 +74,13 @@ class SDM(SimilarityLoss):
 
     function = staticmethod(sdm)
 
-    def __init__(self, temperature: float = 0.02, reduction: Literal["mean", "sum", "none"] = "mean") -> None:
-        super().__init__({"temperature": temperature, "reduction": reduction})
+    def __init__(
+        self,
+        temperature: float = 0.02,
+        reduction: Literal["mean", "sum", "none"] = "mean",
+        engine: Literal["auto", "dense", "tiled"] = "auto",
+    ) -> None:
+        super().__init__({"temperature": temperature, "reduction": reduction, "engine": engine})
 
 
 class MultiSimilarity(SimilarityLoss):
@@ -78,8 +95,11 @@ class MultiSimilarity(SimilarityLoss):
         base: float = 1.0,
         margin: float = 0.1,
         reduction: Literal["mean", "sum", "none"] = "mean",
+        engine: Literal["auto", "dense", "tiled"] = "auto",
     ) -> None:
-        super().__init__({"alpha": alpha, "beta": beta, "base": base, "margin": margin, "reduction": reduction})
+        super().__init__(
+            {"alpha": alpha, "beta": beta, "base": base, "margin": margin, "reduction": reduction, "engine": engine}
+        )
 
 
 class SmoothAP(SimilarityLoss):
@@ -87,5 +107,10 @@ class SmoothAP(SimilarityLoss):
 
     function = staticmethod(smooth_ap)
 
-    def __init__(self, temperature: float = 0.01, reduction: Literal["mean", "sum", "none"] = "mean") -> None:
-        super().__init__({"temperature": temperature, "reduction": reduction})
+    def __init__(
+        self,
+        temperature: float = 0.01,
+        reduction: Literal["mean", "sum", "none"] = "mean",
+        engine: Literal["auto", "dense", "tiled"] = "auto",
+    ) -> None:
+        super().__init__({"temperature": temperature, "reduction": reduction, "engine": engine})

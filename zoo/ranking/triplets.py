@@ -12,22 +12,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.ranking.checks import Reduction, check_choice, check_positive
+from zoo.ranking.engines import Engine
+from zoo.ranking.lazy import Matrix, Relation
 from zoo.ranking.masked import masked_log_softmax, masked_logsumexp, masked_max, masked_mean, masked_min
 from zoo.ranking.penalties import HingePenalty
-from zoo.ranking.rows import Rows, RowValue, row_loss
+from zoo.ranking.row_engines import RowLoss, row_loss
+from zoo.ranking.rows import Rows
+from zoo.ranking.softmax_rows import finish_alignment, softmax_slope
 
 Mining = Literal["hardest", "semihard", "all"]
 
 
 def triplet(
-    similarity: Tensor,
-    positive: Tensor,
+    similarity: Matrix,
+    positive: Relation,
     *,
-    mask: Tensor | None = None,
+    mask: Relation | None = None,
     weight: Tensor | None = None,
     margin: float = 0.2,
     mining: Mining = "hardest",
     reduction: Reduction = "mean",
+    engine: Engine = "auto",
 ) -> Tensor:
     """Triplet loss: `max(0, margin - S_p + S_n)` for a positive p and a negative n of the row.
 
@@ -45,6 +50,7 @@ def triplet(
         margin: How far a positive must stand above a negative (0.2 as in FaceNet).
         mining: "hardest", "semihard" or "all".
         reduction: "mean", "sum" or "none" over rows.
+        engine: How it is computed, "dense", "tiled" or "auto"; never visible in the result.
 
     Returns:
         A scalar, or `(Q,)` with reduction "none".
@@ -53,8 +59,8 @@ def triplet(
         ValueError: if a shape, dtype or string does not fit.
     """
     check_choice("mining", mining, tuple(_MINED))
-    value = partial(_MINED[mining], margin=margin)
-    return row_loss(value, similarity, positive, mask=mask, weight=weight, reduction=reduction)
+    loss = RowLoss(partial(_MINED[mining], margin=margin), cubic=mining != "hardest")
+    return row_loss(loss, similarity, positive, mask=mask, weight=weight, reduction=reduction, engine=engine)
 
 
 def _hardest_value(rows: Rows, margin: float) -> Tensor:
@@ -85,14 +91,15 @@ def _triplets(rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def triplet_alignment(
-    similarity: Tensor,
-    positive: Tensor,
+    similarity: Matrix,
+    positive: Relation,
     *,
-    mask: Tensor | None = None,
+    mask: Relation | None = None,
     weight: Tensor | None = None,
     margin: float = 0.1,
     temperature: float = 0.015,
     reduction: Reduction = "mean",
+    engine: Engine = "auto",
 ) -> Tensor:
     """Triplet alignment (TAL): a log-sum-exp bound of the triplet loss with the hardest negative.
 
@@ -110,6 +117,7 @@ def triplet_alignment(
         margin: How far the positives must stand above the bound of the negatives.
         temperature: Divides the similarities; the bound tends to the hardest negative as it falls.
         reduction: "mean", "sum" (as published) or "none" over rows.
+        engine: How it is computed, "dense", "tiled" or "auto"; never visible in the result.
 
     Returns:
         A scalar, or `(Q,)` with reduction "none".
@@ -118,8 +126,11 @@ def triplet_alignment(
         ValueError: if a shape, dtype or string does not fit, or `temperature` is not above 0.
     """
     check_positive("temperature", temperature)
-    value = partial(_alignment_value, margin=margin, temperature=temperature)
-    return row_loss(value, similarity, positive, mask=mask, weight=weight, reduction=reduction)
+    loss = RowLoss(
+        partial(_alignment_value, margin=margin, temperature=temperature),
+        partial(softmax_slope, finish=partial(finish_alignment, margin=margin), temperature=temperature),
+    )
+    return row_loss(loss, similarity, positive, mask=mask, weight=weight, reduction=reduction, engine=engine)
 
 
 def _alignment_value(rows: Rows, margin: float, temperature: float) -> Tensor:
@@ -131,13 +142,14 @@ def _alignment_value(rows: Rows, margin: float, temperature: float) -> Tensor:
 
 
 def set_wise(
-    similarity: Tensor,
-    positive: Tensor,
+    similarity: Matrix,
+    positive: Relation,
     *,
-    mask: Tensor | None = None,
+    mask: Relation | None = None,
     weight: Tensor | None = None,
     margin: float = 2.0,
     reduction: Reduction = "mean",
+    engine: Engine = "auto",
 ) -> Tensor:
     """Set-wise ranking: margin over all negatives of the row plus margin over its hardest negative.
 
@@ -153,6 +165,7 @@ def set_wise(
         weight: `(Q,)` or None.
         margin: How far a positive must stand above a negative.
         reduction: "mean", "sum" or "none" over rows.
+        engine: How it is computed, "dense", "tiled" or "auto"; never visible in the result.
 
     Returns:
         A scalar, or `(Q,)` with reduction "none".
@@ -160,8 +173,8 @@ def set_wise(
     Raises:
         ValueError: if a shape, dtype or string does not fit.
     """
-    value: RowValue = partial(_set_wise_value, margin=margin)
-    return row_loss(value, similarity, positive, mask=mask, weight=weight, reduction=reduction)
+    loss = RowLoss(partial(_set_wise_value, margin=margin), cubic=True)
+    return row_loss(loss, similarity, positive, mask=mask, weight=weight, reduction=reduction, engine=engine)
 
 
 def _set_wise_value(rows: Rows, margin: float) -> Tensor:
