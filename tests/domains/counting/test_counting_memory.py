@@ -9,7 +9,7 @@ import pytest
 rasterio = pytest.importorskip("rasterio")
 
 PROGRAM = """
-import re, sys
+import re, sys, torch
 from pathlib import Path
 from zoo.domains.counting import TreeFormer
 torch.set_num_threads(1)
