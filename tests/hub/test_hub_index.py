@@ -129,7 +129,7 @@ def test_python_tags_in_an_index_make_nothing(tmp_path, monkeypatch):
     file = tmp_path / "index.yaml"
     file.write_text(f"models: !!python/object/apply:os.system ['touch {trap}']\n")
     monkeypatch.setenv("ZOO_INDEX", str(file))
-    with pytest.raises(InputError, match="cannot be read as an index: .*python/object/apply"):
+    with pytest.raises(InputError, match=r"cannot be read as an index: .*python/object/apply"):
         entries()
     assert not trap.exists()
 
@@ -167,7 +167,7 @@ def test_misspelt_names_show_the_nearest(index, model_file, tmp_path, monkeypatc
         zoo.pretrained("my-rankr")
     with pytest.raises(InputError, match="my-rankr: there is no such checkpoint; did you mean 'my-ranker'"):
         zoo.load("my-rankr")
-    with pytest.raises(InputError, match="there is no such checkpoint; name a .ckpt"):
+    with pytest.raises(InputError, match=r"there is no such checkpoint; name a \.ckpt"):
         zoo.load("zebra")
 
 

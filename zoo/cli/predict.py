@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 HELP = "predict on files of your own"
 EXAMPLES = (
     "zoo predict runs/anomaly/demo video_features.npy",
+    "zoo predict quality-small --sample",
     "zoo predict best.ckpt features/ 'more/*.txt' list.csv --out predictions",
 )
 
@@ -35,6 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "inputs", metavar="INPUT", nargs="*", help="a file, a folder, a glob, or a csv with a column `file`"
     )
+    parser.add_argument("--sample", action="store_true", help="predict on the sample that comes with a packed model")
     parser.add_argument("--out", type=Path, default=Path("predictions"), metavar="DIR", help="default: predictions")
     wishes = parser.add_argument_group("further requests", "of methods that answer them (zoo show TARGET)")
     wishes.add_argument("--gallery", type=Path, metavar="DIR", help="folder of images to search or to choose from")
@@ -68,6 +70,10 @@ class Answer(NamedTuple):
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
     request = {name: getattr(args, name) for name in REQUESTS if getattr(args, name) is not None}
+    if args.sample:
+        from zoo.hub.targets import sample
+
+        args.inputs = [*args.inputs, sample(args.target)]
     table, pictures = _predict(args.target, args.inputs, args.out, request, args.device, args.trust, args.overrides)
     print(table.to_string(index=False, max_rows=20, float_format=lambda value: f"{value:.4f}"))
     print(f"{args.out / 'table.csv'} and {pictures} pictures in {args.out}")

@@ -10,8 +10,11 @@ from typing import Any
 LIBRARIES = ("timm", "torchvision", "transformers", "package")
 SOURCES = ("ours", "authors")
 
+IN_THE_FILE = "in the file"
+"""The recipe of a model that none of the zoo's recipes gives; every published file carries its own."""
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
-_RECIPE = re.compile(r"[a-z0-9_]+/[a-z0-9_]+")
+_RECIPE = re.compile(rf"[a-z0-9_]+/[a-z0-9_]+|{IN_THE_FILE}")
 _URL = re.compile(r"(?:https?://[^\s/]+/\S*|hf://[^\s/]+/[^\s/]+/\S+|file://\S+)")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PLACE = re.compile(r"(?!.*(?:^|/)\.\.(?:/|$))[^/\s][^\s]*")

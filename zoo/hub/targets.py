@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import checkpoint
 from zoo.errors import InputError
 from zoo.hub.downloads import pretrained
-from zoo.hub.index import entries, nearest
+from zoo.hub.index import entries, find, nearest
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +43,20 @@ def locate(target: str | Path) -> Path:
         models = " or ".join(map(repr, near))
         hint = f", or the pretrained {models}?" if "did you mean" in said else f"; did you mean {models}?"
         raise InputError(said.partition("; name a .ckpt")[0].rstrip("?") + hint) from error
+
+
+def sample(name: str) -> Path:
+    """The input that comes with a pretrained model, to try it on.
+
+    Raises:
+        InputError: There is no such model, or it comes with none.
+    """
+    entry = find(name)
+    place = entry.origin.parent / entry.sample
+    if not entry.sample or not place.exists():
+        having = [other.name for other in entries().values() if other.sample]
+        raise InputError(f"{name}: comes with no sample input; these do: {', '.join(having) or 'none'}")
+    return place
 
 
 def open_target(target: str | Path, trust: Sequence[str] = (), overrides: Any = ()) -> Opened:

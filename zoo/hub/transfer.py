@@ -10,13 +10,13 @@ from __future__ import annotations
 import http.client
 import os
 import re
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import uniform
+from time import monotonic, sleep
 from typing import Any
 
 from zoo._version import __version__
@@ -103,7 +103,7 @@ def fetch(url: str, part: Path, size: int, patience: Patience, progress: Progres
             if failures >= patience.tries:
                 raise Gone(f"{error} (given up after {failures} attempts)") from error
             wait = min(30.0, patience.backoff * 2 ** (failures - 1)) * uniform(0.75, 1.25)
-            time.sleep(max(wait, min(error.wait, 60.0)))
+            sleep(max(wait, min(error.wait, 60.0)))
         else:
             return
 
@@ -140,7 +140,7 @@ def _open(url: str, have: int, timeout: float) -> Any:
         error.close()
         if error.code == 416 and have:
             return None
-        said = f"the server answers {error.code} {error.reason}"
+        said = f"the server answers {error.code} {' '.join(str(error.reason).split())[:160]}"
         if error.code in PERMANENT or (error.code < 500 and error.code not in (408, 425, 429)):
             raise Gone(said) from error
         wait = error.headers.get("Retry-After", "") if error.headers else ""
@@ -183,13 +183,13 @@ def _start(response: Any, have: int, size: int) -> int:
     length = response.headers.get("Content-Length", "")
     if length.isdigit() and start + int(length) != size:
         kind = response.headers.get_content_type()
-        page = f" ({kind})" if kind.startswith("text/") else ""
+        page = ", a web page" if kind == "text/html" else ""
         raise Gone(f"the server offers {start + int(length)} bytes{page}, the file has {size}")
     return start
 
 
 def _copy(response: Any, stream: Any, have: int, size: int, timeout: float, progress: Progress) -> None:
-    since, then = time.monotonic(), have
+    since, then = monotonic(), have
     while True:
         try:
             block = response.read1(CHUNK)
@@ -204,7 +204,7 @@ def _copy(response: Any, stream: Any, have: int, size: int, timeout: float, prog
         stream.write(block)
         have += len(block)
         progress(have)
-        now = time.monotonic()
+        now = monotonic()
         if now - since > timeout:
             if have - then < SLOWEST * (now - since) and have < size:
                 raise Broken(f"the transfer stalled at byte {have} of {size}")
