@@ -96,7 +96,12 @@ def test_checkpoint_alone_evaluates_and_predicts_elsewhere(demos, domain, zoo, t
         report = json.loads(result.stdout)  # one object and nothing else
         assert set(report) == {"target", "data", "protocol", "metrics"}
         assert all(isinstance(value, float) for value in report["metrics"].values())
-        assert len(pd.read_csv(tmp_path / "rows.csv")) > 1
+        rows = pd.read_csv(tmp_path / "rows.csv")
+        assert len(rows) > 1
+        method = type(zoo_load(alone))
+        measured = method.measured(rows, report["protocol"])
+        assert measured == pytest.approx({name: report["metrics"][name] for name in measured}, rel=1e-4)
+        assert method.unit in rows
         sample = _sample(domain, zoo, tmp_path)
         predicted = zoo("predict", alone, *sample, cwd=tmp_path)
         assert predicted.returncode == 0, predicted.stderr

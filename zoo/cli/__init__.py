@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from zoo._version import __version__
+from zoo.cli import failures
 from zoo.cli.arguments import (
     HELP_FLAGS,
     ROOTS,
@@ -19,7 +20,6 @@ from zoo.cli.arguments import (
     split_overrides,
     take_flag,
 )
-from zoo.cli.failures import report
 from zoo.errors import InputError
 
 
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _run(tokens, debug)
         sys.stdout.flush()  # a closed pipe shows here rather than when Python ends
     except (Exception, KeyboardInterrupt) as error:
-        return report(error, debug)
+        return failures.report(error, debug)
     return code
 
 

@@ -14,12 +14,13 @@ from zoo.domains.anomaly.protocols import PROTOCOLS, Protocol, frame_scores, fra
 from zoo.domains.anomaly.report import curves, draw_curves, frames_of, per_class, per_video
 from zoo.domains.anomaly.segments import SEGMENTS, Segmenting, segment_features
 from zoo.errors import InputError
-from zoo.metrics import VideoDetection
+from zoo.metrics import VideoDetection, roc_auc
 from zoo.metrics.binary import OneClassError
 from zoo.training import Batch, ParameterGroup, Row, ZooModule
 from zoo.training.choices import check_choice
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 # each published evaluation makes its segments in its own way
@@ -41,6 +42,7 @@ class VideoEvaluation(ZooModule):
     """
 
     domain = "anomaly"
+    smaller_is_better = ("false_alarms*",)
     network: SegmentNetwork
 
     def __init__(
@@ -149,6 +151,17 @@ class VideoEvaluation(ZooModule):
         total = classes[-1]
         chance = total["event_frames"] / total["frames"]
         return tables, {"curves": draw_curves(points, total["auc"], total["ap"], chance)}
+
+    @classmethod
+    def measured(cls, rows: pd.DataFrame, protocol: str) -> dict[str, float]:
+        """``video_auc``; that over frames has intervals of its own."""
+        scores, labels = (torch.tensor(rows[name].to_numpy(float)) for name in ("score", "label"))
+        return {"video_auc": float(roc_auc(scores, labels)) if rows["label"].nunique() > 1 else float("nan")}
+
+    @classmethod
+    def costs(cls, rows: pd.DataFrame) -> pd.Series:
+        """Distance of the highest score from the label."""
+        return (rows["label"] - rows["score"]).abs()
 
     def on_validation_epoch_end(self) -> None:
         """Logs the validation metrics; one class alone is told in one line."""

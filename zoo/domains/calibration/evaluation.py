@@ -15,12 +15,14 @@ from zoo.domains.calibration.picture import draw_reliability
 from zoo.domains.calibration.prediction import Classifier
 from zoo.errors import InputError
 from zoo.metrics import CalibrationReport, OutOfDistribution, fit_temperature
+from zoo.metrics.calibration import expected_calibration_error
 from zoo.metrics.calibration_temperature import Method
 from zoo.ranking import gather
 from zoo.training import Batch, ParameterGroup, Row
 from zoo.training.choices import check_choice
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 
@@ -177,6 +179,22 @@ class CalibratedClassifier(Classifier):
                 strict=True,
             )
         ]
+
+    @classmethod
+    def measured(cls, rows: pd.DataFrame, protocol: str) -> dict[str, float]:
+        """``acc``, and ``ece`` before and after temperature scaling, of images with a label."""
+        known = rows.dropna(subset="label")
+        correct, bins = (known["label"] == known["predicted"]).to_numpy(float), int(protocol.split()[0])
+        errors = {
+            f"ece{mark}": expected_calibration_error(known[f"confidence{mark}"].to_numpy(float), correct, bins)
+            for mark in ("", "_ts")
+        }
+        return {"acc": float(correct.mean()), **errors}
+
+    @classmethod
+    def costs(cls, rows: pd.DataFrame) -> pd.Series:
+        """Confidence of wrong answers; none for right ones."""
+        return rows["confidence"].where(rows["label"].notna() & (rows["label"] != rows["predicted"]))
 
     @staticmethod
     def _update(metrics: MetricCollection, logits: Tensor, labels: Tensor) -> None:

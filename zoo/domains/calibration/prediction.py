@@ -53,6 +53,7 @@ class Classifier(ZooModule):
     """
 
     domain = "calibration"
+    smaller_is_better = ("*ece*", "mce*", "ace*", "oe*", "ue*", "nll*", "brier*", "aurc*")
     suffixes = IMAGE_SUFFIXES
     network: ResNet | TimmClassifier
     temperature: Tensor

@@ -21,6 +21,7 @@ from zoo.ranking import ScoreLoss
 from zoo.training import Batch, ParameterGroup, Row, ZooModule
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 Protocol = Literal["standard", "letor4"]
@@ -116,6 +117,16 @@ class MLPRanker(ZooModule):
             }
             for row, (qid, documents, value) in enumerate(zip(batch["id"], batch["documents"], values, strict=True))
         ]
+
+    @classmethod
+    def measured(cls, rows: pd.DataFrame, protocol: str) -> dict[str, float]:
+        """``ndcg10``, over queries with a relevant document."""
+        return {"ndcg10": float(rows["ndcg10"].mean())}
+
+    @classmethod
+    def costs(cls, rows: pd.DataFrame) -> pd.Series:
+        """1 - NDCG@10."""
+        return 1 - rows["ndcg10"]
 
     def export_inputs(self) -> dict[str, Tensor]:
         """Two lists of eight documents."""

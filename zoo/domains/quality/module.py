@@ -16,7 +16,7 @@ from zoo.domains.quality.loss import Regression, objective, paper_loss
 from zoo.domains.quality.network import LIQE_LOGITS, Branches, DualBranch, QualityOutput
 from zoo.domains.quality.picture import draw_batch
 from zoo.domains.quality.prediction import Prediction
-from zoo.domains.quality.report import per_scene
+from zoo.domains.quality.report import mean_scene_srcc, per_scene
 from zoo.domains.quality.views import CENTRE, CROPS, Crops
 from zoo.errors import InputError
 from zoo.layers import pretrained_allowed
@@ -26,6 +26,7 @@ from zoo.training import IMAGENET_MEAN, IMAGENET_STD, Batch, ParameterGroup, Row
 from zoo.training.parts import part_of
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 SHOWN = 12  # images of a batch that its picture shows
@@ -62,7 +63,8 @@ class DNPIQA(Prediction):
         InputError: An argument is out of range, or a file does not fit.
     """
 
-    domain = "quality"
+    domain, unit = "quality", "scene"
+    smaller_is_better = ("rmse*", "mae*", "left_out", "raw_fit*")
     network: DualBranch
 
     def __init__(
@@ -157,6 +159,11 @@ class DNPIQA(Prediction):
     def report(self, rows: list[Row]) -> tuple[dict[str, list[Row]], dict[str, Figure]]:
         """``scenes.csv``: the figures of each scene."""
         return {"scenes": per_scene(rows)}, {}
+
+    @classmethod
+    def measured(cls, rows: pd.DataFrame, protocol: str) -> dict[str, float]:
+        """``srcc_mean``, over scenes with an order."""
+        return {"srcc_mean": mean_scene_srcc(rows)}
 
     @property
     def protocol(self) -> str:

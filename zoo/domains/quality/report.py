@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 from zoo.metrics.agreement import FIGURES, agreement
 from zoo.training import Row
@@ -29,3 +30,17 @@ def per_scene(rows: list[Row]) -> list[Row]:
             line.update(agreement(predicted, target)._asdict())
         table.append(line)
     return table
+
+
+def mean_scene_srcc(rows: pd.DataFrame) -> float:
+    """Mean over scenes of the rank correlation of ``score`` and ``target``, all scenes at once; NaN without any."""
+    scene = rows["scene"]
+    ranks = rows.groupby(scene)[["score", "target"]].rank()
+    centred = ranks - ranks.groupby(scene).transform("mean")
+    products = pd.DataFrame({"both": centred["score"] * centred["target"], "score": centred["score"] ** 2,
+                             "target": centred["target"] ** 2}).groupby(scene).sum()  # fmt: skip
+    ordered = products[products["target"] > 0]
+    spread = (ordered["score"] * ordered["target"]).to_numpy() ** 0.5
+    # scores that are all equal say nothing: 0, as in the metric
+    values = np.divide(ordered["both"].to_numpy(), spread, out=np.zeros(len(ordered)), where=spread > 0)
+    return float(values.mean()) if len(values) else float("nan")

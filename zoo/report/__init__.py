@@ -1,0 +1,6 @@
+"""One self-contained HTML page over one or several evaluated runs."""
+
+from zoo.report.page import write_page
+from zoo.report.runs import Run, read_run
+
+__all__ = ["Run", "read_run", "write_page"]
