@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 JSON = "detections.json"
 SIDES = ("left", "top", "right", "bottom")
+NOTHING: Row = {"class": None, "score": None, "left": None, "top": None, "right": None, "bottom": None}
 
 
 class Prediction(ZooModule):
@@ -163,8 +164,7 @@ def _rows(found: Detected, size: Sequence[int], place: Row) -> list[Row]:
     ):
         sides = {side: round(value, 2) for side, value in zip(SIDES, box, strict=True)}
         rows.append({**place, "label": name, "class": label, "score": round(score, 6), **sides, **extent})
-    nothing = dict.fromkeys(("class", "score", *SIDES))
-    return rows or [{**place, "label": "", **nothing, **extent}]
+    return rows or [{**place, "label": "", **NOTHING, **extent}]
 
 
 def _each(images: Any) -> list[Any]:
