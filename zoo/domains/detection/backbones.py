@@ -55,7 +55,12 @@ class TimmMaps(nn.Module):
         if about is not None and about.fixed_input_size:
             options["strict_img_size"] = False
         with torch.device("meta"):
-            probe: Any = image_backbone(name, **options)
+            try:
+                probe: Any = image_backbone(name, **options)
+            except InputError as error:
+                if "strict_img_size" not in str(error):
+                    raise
+                raise InputError(f"backbone: {name!r} takes images of one size only; detection has many") from error
         strides = probe.feature_info.reduction()
         if missing := [stride for stride in STRIDES if stride not in strides]:
             raise InputError(

@@ -75,7 +75,7 @@ class QueryRankLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, N, width)`` in the order of rank, to the same."""
-        ranks = self.before(self.ranks[: x.shape[1]]).expand(len(x), -1, -1)
+        ranks = self.before(self.ranks[: x.shape[1]]).expand(x.shape[0], -1, -1)
         found: Tensor = self.after(torch.cat([x, ranks.to(x.dtype)], -1))
         return found
 
@@ -178,8 +178,15 @@ def rank_order(scores: Tensor, one2one: int) -> Tensor:
         ``(B, N)`` places in ``scores``.
     """
     best = scores.max(-1).values.sigmoid()
-    first, *rest = (part.sort(dim=1, descending=True, stable=True).indices for part in _groups(best, one2one))
+    first, *rest = (_falling(part) for part in _groups(best, one2one))
     return torch.cat([first, *(part + one2one for part in rest)], 1)
+
+
+def _falling(x: Tensor) -> Tensor:
+    """Places of ``x (B, N)`` from the largest to the smallest."""
+    if torch.compiler.is_exporting():  # to ONNX's TopK, which keeps equal ones in order as well
+        return x.sort(dim=1, descending=True).indices
+    return x.sort(dim=1, descending=True, stable=True).indices
 
 
 def reorder(x: Tensor, order: Tensor) -> Tensor:

@@ -136,7 +136,7 @@ def proposals(geometry: Geometry) -> tuple[Tensor, Tensor]:
         the padding, and with centre and size off 0 and 1.
     """
     side = (PROPOSAL_SIDE * 2.0**geometry.levels).to(geometry.points.dtype)
-    boxes = torch.cat([geometry.points, side.view(1, -1, 1).expand(len(geometry.points), -1, 2)], -1)
+    boxes = torch.cat([geometry.points, side.view(1, -1, 1).expand(geometry.points.shape[0], -1, 2)], -1)
     usable = ((boxes > RIM) & (boxes < 1 - RIM)).all(-1) & geometry.valid
     logits = torch.log(boxes / (1 - boxes)).masked_fill(~usable.unsqueeze(-1), math.inf)
     return logits, usable

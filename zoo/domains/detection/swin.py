@@ -7,6 +7,7 @@ never shrinks, and odd blocks always shift.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -228,6 +229,7 @@ class Swin(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Maps ``(B, C, h, w)`` of strides 8, 16 and 32."""
         x, maps = self.patch_embed(images), []
+        stage: Any
         for number, stage in enumerate(self.layers):
             for block in stage.blocks:
                 if self.activation_checkpointing and self.training:

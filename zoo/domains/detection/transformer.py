@@ -129,7 +129,7 @@ class Transformer(nn.Module):
         references = chosen.detach().sigmoid()
         embedded = sine_boxes(references, self.width // 2).to(self.position.weight.dtype)
         first, second = self.position_norm(self.position(embedded)).chunk(2, -1)
-        x = contents[:queries].expand(len(memory), -1, -1) if self.mixed_selection else second
+        x = contents[:queries].expand(memory.shape[0], -1, -1) if self.mixed_selection else second
         logits, boxes = self.decoder(x, first, references, memory, geometry, heads, one2one)
         return TransformerOutputs(logits, boxes, encoder_logits, encoder_boxes)
 
