@@ -129,7 +129,7 @@ def coco_json(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Any]:
         rows: With ``file``, as :meth:`Prediction.predict_file` gives them.
         names: Of the classes.
     """
-    categories = [{"id": number, "name": name} for number, name in enumerate(names, start=1)]
+    categories: list[Any] = [{"id": number, "name": name} for number, name in enumerate(names, start=1)]
     tree: dict[str, Any] = {"images": [], "annotations": [], "categories": categories}
     ids: dict[tuple[str, Any], int] = {}
     for row in rows:
