@@ -8,6 +8,8 @@ from zoo.domains.outfit import Compatibility, FillInTheBlank, Retrieval
 from zoo.domains.outfit.evaluation import blank_credit, gallery_ranks
 from zoo.errors import InputError
 
+GROUPS = ["Tops", "Bags & more"]
+
 
 def values(metric):
     return {name: float(value) for name, value in metric.compute().items()}
@@ -79,7 +81,7 @@ def test_blanks_by_hand():
     assert blank_credit(distances, real, correct, "first").tolist() == [1, 0, 0, 1]
     metric = FillInTheBlank(details=True)
     groups, given = torch.tensor([0, 1, 1, 0]), torch.tensor([3, 3, 4, 4])
-    metric.update(distances, real, correct, groups, given, ["Tops", "Bags & more"])
+    metric.update(distances, real, correct, groups, given, GROUPS)
     found = values(metric)
     assert found["fitb"] == pytest.approx((1 + 1 / 3 + 1 / 4) / 4)
     assert found["fitb_tops"] == pytest.approx((1 + 1 / 4) / 2)
@@ -93,11 +95,14 @@ def test_recall_by_a_loop_and_in_the_right_gallery():
     galleries = torch.arange(120) % 2
     wanted = torch.randint(0, 120, (40,), generator=generator)
     queries = items[wanted] + 1.2 * torch.randn(40, 6, generator=generator)
+    lengths = 2 + torch.arange(40) % 3
     metric = Retrieval(details=True)
-    metric.update(items, torch.arange(120), galleries, torch.zeros(120, dtype=torch.bool))
+    zeros = torch.zeros(120, dtype=torch.bool)
+    metric.update(items, torch.arange(120), galleries, zeros, galleries, zeros.long(), GROUPS)
     for part in (slice(0, 13), slice(13, 40)):
-        chosen = wanted[part]
-        metric.update(queries[part], chosen, galleries[chosen], torch.ones(len(chosen), dtype=torch.bool))
+        chosen, asked = wanted[part], torch.ones(len(wanted[part]), dtype=torch.bool)
+        said = galleries[chosen], asked, galleries[chosen], lengths[part], GROUPS
+        metric.update(queries[part], chosen, *said)
     ranks = []
     for query, want in zip(queries, wanted.tolist(), strict=True):
         own = (query - items[want]).norm()
@@ -105,23 +110,36 @@ def test_recall_by_a_loop_and_in_the_right_gallery():
     found = values(metric)
     for k in (10, 30, 50):
         assert found[f"recall{k}"] == pytest.approx(sum(rank <= k for rank in ranks) / 40)
+    for index, name in enumerate(("tops", "bags_more")):
+        own = [rank <= 10 for rank, want in zip(ranks, wanted.tolist(), strict=True) if want % 2 == index]
+        assert found[f"recall10_{name}"] == pytest.approx(sum(own) / len(own))
+    for length in (2, 3, 4):
+        own = [rank <= 10 for rank, given in zip(ranks, lengths.tolist(), strict=True) if given == length]
+        assert found[f"recall10_length_0{length}"] == pytest.approx(sum(own) / len(own))
     assert found["recall_questions"] == 40
     assert found["recall_galleries"] == 2
     assert 0 < found["recall10"] < 1
+
+
+def offer(metric, embeddings, keys, gallery, queries):
+    """Items of one gallery, or queries for it, of one category and length."""
+    keys = torch.tensor(list(keys))
+    same = torch.full_like(keys, gallery), torch.full_like(keys, queries, dtype=torch.bool)
+    metric.update(embeddings, keys, *same, torch.zeros_like(keys), torch.full_like(keys, 3), GROUPS)
 
 
 def test_equal_distances_share_a_place():
     above, level = gallery_ranks(torch.zeros(1, 2), torch.ones(20, 2), torch.tensor([7]), torch.arange(20))
     assert (above.tolist(), level.tolist()) == ([0], [20])
     metric = Retrieval()
-    metric.update(torch.ones(20, 2), torch.arange(20), torch.zeros(20).long(), torch.zeros(20, dtype=torch.bool))
-    metric.update(torch.zeros(1, 2), torch.tensor([7]), torch.tensor([0]), torch.tensor([True]))
+    offer(metric, torch.ones(20, 2), range(20), 0, False)
+    offer(metric, torch.zeros(1, 2), [7], 0, True)
     assert values(metric)["recall10"] == 0.5
 
 
 def test_a_question_whose_answer_is_missing_is_not_asked():
     metric = Retrieval(details=True)
-    metric.update(torch.ones(3, 2), torch.arange(3), torch.zeros(3).long(), torch.zeros(3, dtype=torch.bool))
-    metric.update(torch.zeros(2, 2), torch.tensor([1, 9]), torch.zeros(2).long(), torch.ones(2, dtype=torch.bool))
-    metric.update(torch.zeros(1, 2), torch.tensor([1]), torch.tensor([5]), torch.tensor([True]))  # an empty gallery
+    offer(metric, torch.ones(3, 2), range(3), 0, False)
+    offer(metric, torch.zeros(2, 2), [1, 9], 0, True)
+    offer(metric, torch.zeros(1, 2), [1], 5, True)  # an empty gallery
     assert values(metric)["recall_questions"] == 1

@@ -112,6 +112,7 @@ def test_evaluation_equals_a_loop(model, data):
     assert found["fitb"] == pytest.approx(np.mean(hits))
     assert len(rows) == 180
     assert {"auc", "auc_same_length", "f1", "fitb", "fitb_tops", "recall10", "recall50", "median_rank"} <= set(found)
+    assert {"recall10_tops", "recall10_length_04"} <= set(found)
     assert found["recall_galleries"] == 8
 
 

@@ -148,12 +148,15 @@ class FillInTheBlank(Collected):
             return {}
         credit, group, lengths = found
         values = {"fitb": credit.mean()}
-        if self.details:
-            for index in group.unique().tolist():
-                values[f"fitb_{_word(self.groups[index])}"] = credit[group == index].mean()
-            for length in lengths.unique().tolist():
-                values[f"fitb_length_{length:02d}"] = credit[lengths == length].mean()
-        return values
+        return {**values, **_parts("fitb", credit, group, lengths, self.groups)} if self.details else values
+
+
+def _parts(name: str, credit: Tensor, group: Tensor, lengths: Tensor, groups: list[str]) -> dict[str, Tensor]:
+    """The mean credit of questions ``(Q,)`` by category and by length."""
+    values = {f"{name}_{_word(groups[index])}": credit[group == index].mean() for index in group.unique().tolist()}
+    for length in lengths.unique().tolist():
+        values[f"{name}_length_{length:02d}"] = credit[lengths == length].mean()
+    return values
 
 
 def blank_credit(distances: Tensor, real: Tensor, correct: Tensor, ties: Ties = "share") -> Tensor:
@@ -168,13 +171,23 @@ def blank_credit(distances: Tensor, real: Tensor, correct: Tensor, ties: Ties = 
 class Retrieval(Collected):
     """Recall at 10, 30 and 50 of the right item in the gallery of its fine category; equal distances share.
 
-    Details: the median rank, and how many questions and galleries there were.
+    Details: the median rank, how many questions and galleries there were, and recall at 10 by coarse category
+    (``recall10_<category>``) and by length of what is given (``recall10_length_<n>``).
     """
 
     def __init__(self, details: bool = False) -> None:
-        super().__init__(("embeddings", "keys", "galleries", "queries"), details)
+        super().__init__(("embeddings", "keys", "galleries", "queries", "group", "lengths"), details)
 
-    def update(self, embeddings: Tensor, keys: Tensor, galleries: Tensor, queries: Tensor) -> None:
+    def update(
+        self,
+        embeddings: Tensor,
+        keys: Tensor,
+        galleries: Tensor,
+        queries: Tensor,
+        group: Tensor,
+        lengths: Tensor,
+        groups: list[str],
+    ) -> None:
         """Adds queries and gallery items.
 
         Args:
@@ -182,16 +195,20 @@ class Retrieval(Collected):
             keys: ``(B,)`` the number of the item, or of the item that is looked for.
             galleries: ``(B,)`` which gallery.
             queries: ``(B,)`` bool, True for a query.
+            group: ``(B,)`` coarse category of that item.
+            lengths: ``(B,)`` items given by a query; of no meaning for a gallery item.
+            groups: Names of the coarse categories.
         """
-        self.keep(embeddings.float(), keys, galleries, queries)
+        self.groups = groups
+        self.keep(embeddings.float(), keys, galleries, queries, group, lengths)
 
     def compute(self) -> dict[str, Tensor]:
         """The numbers by name."""
         found = self.kept()
         if found is None:
             return {}
-        embeddings, keys, galleries, queries = found
-        better, equal = [], []
+        embeddings, keys, galleries, queries, group, lengths = found
+        better, equal, places = [], [], []
         for gallery in galleries.unique().tolist():
             items = (galleries == gallery) & ~queries
             # with data.limit a gallery may lack an answer; then the question cannot be asked
@@ -201,11 +218,14 @@ class Retrieval(Collected):
             first, second = gallery_ranks(embeddings[asked], embeddings[items], keys[asked], keys[items])
             better.append(first)
             equal.append(second)
+            places.append(asked.nonzero()[:, 0])
         if not better:
             return {}
-        above, level = torch.cat(better), torch.cat(equal)
-        values = {f"recall{k}": ((k - above) / level).clamp(0, 1).mean() for k in DEPTHS}
+        above, level, place = torch.cat(better), torch.cat(equal), torch.cat(places)
+        hits = {k: ((k - above) / level).clamp(0, 1) for k in DEPTHS}
+        values = {f"recall{k}": hit.mean() for k, hit in hits.items()}
         if self.details:
+            values |= _parts(f"recall{DEPTHS[0]}", hits[DEPTHS[0]], group[place], lengths[place], self.groups)
             values["median_rank"] = (above + (level + 1) / 2).median()
             values["recall_questions"] = torch.tensor(float(len(above)))
             values["recall_galleries"] = torch.tensor(float(len(better)))

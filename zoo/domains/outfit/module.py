@@ -266,10 +266,9 @@ class OutfitTransformer(OutfitUse):
         credit = blank_credit(distances, candidates >= 0, correct, TIES[self._protocol])
         asked = batch["gallery"][chosen] >= 0
         if asked.any():
-            gallery = batch["gallery"][chosen][asked]
-            metrics["galleries"].update(
-                query[asked], batch["key"][chosen][asked], gallery, torch.ones_like(asked[asked])
-            )
+            keys, gallery = batch["key"][chosen][asked], batch["gallery"][chosen][asked]
+            said = torch.ones_like(asked[asked]), group[asked], lengths[asked], batch["groups"]
+            metrics["galleries"].update(query[asked], keys, gallery, *said)
         rows = {}
         for row, place in enumerate(_places(chosen)):
             real = candidates[row] >= 0
@@ -290,8 +289,8 @@ class OutfitTransformer(OutfitUse):
         embedded = features.new_zeros(0, self.network.embedding)
         if chosen.any():
             embedded = self.network.embed_item(features[batch["outfit"][chosen][:, 0]])
-        queries = torch.zeros_like(chosen[chosen])
-        metrics["galleries"].update(embedded, batch["key"][chosen], batch["gallery"][chosen], queries)
+        said = torch.zeros_like(chosen[chosen]), batch["group"][chosen], batch["label"][chosen], batch["groups"]
+        metrics["galleries"].update(embedded, batch["key"][chosen], batch["gallery"][chosen], *said)
         return {}
 
     def _candidate_distances(self, batch: Batch, features: Tensor, chosen: Tensor, query: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from zoo.domains.reid.network import Embeddings, unit
 from zoo.errors import InputError
 
 _KEY = "zoo_gallery"
+_BLOCK = 1 << 24  # similarities that are held at once: 64 MB
 
 
 def joined(embeddings: Embeddings) -> Tensor:
@@ -54,7 +55,13 @@ class GalleryIndex:
             Similarities ``(Q, k)``, best first, and places ``(Q, k)``; k is ``top``, or N where that is less. Of equal
             similarities the earlier image stands first.
         """
-        scores = joined(texts).to(self.features) @ self.features.T / 2
+        step = max(1, _BLOCK // len(self.names))
+        found = [self._search(part, top) for part in joined(texts).to(self.features).split(step)]
+        values, places = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return values, places
+
+    def _search(self, queries: Tensor, top: int) -> tuple[Tensor, Tensor]:
+        scores = queries @ self.features.T / 2
         # a few more than asked for, so that ties at the edge are settled by place and not by the sort
         count = min(max(1, top), len(self.names))
         values, places = scores.topk(min(len(self.names), 2 * count + 16), dim=1)
