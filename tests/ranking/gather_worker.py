@@ -6,6 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from zoo import ranking
 from zoo.ranking import gather, listnet, triplet_alignment
 
 FEATURES, IDENTITIES = 5, 3
@@ -32,6 +33,37 @@ def loss_of(features, identity, grade, gathered=lambda x: x):
     others = ~torch.eye(len(same), dtype=torch.bool)
     ranked = listnet(gathered(features[:, 0].exp()), gathered(grade))
     return triplet_alignment(similarity, same, mask=others, temperature=0.5) + 0.3 * ranked
+
+
+def ring_loss(name, mixed, x, identity, index, whole):
+    """A loss of all queries among the galleries of all processes; `whole`: of one process that holds everything."""
+    loss = {"sdm": ranking.sdm, "module": ranking.TripletAlignment(temperature=0.5), "info_nce": ranking.info_nce}[name]
+    options = {} if name == "module" else {"temperature": 0.5}
+    similarity = ranking.Cosine(x @ mixed[0], x @ mixed[1])
+    relations = {"positive": ranking.Same(identity, identity), "mask": ranking.Different(index, index)}
+    if whole:
+        return loss(similarity, engine="dense", **relations, **options) if options else loss(similarity, **relations)
+    return ranking.across_processes(loss, similarity, **relations, **options)
+
+
+def ring(rank, sizes, whole=False):
+    """Values and averaged gradients of the losses that go round the ring, by name."""
+    start, stop = (0, sum(sizes)) if whole else (sum(sizes[:rank]), sum(sizes[: rank + 1]))
+    x, identity, _ = whole_batch(sum(sizes))
+    found = {}
+    for name in ("sdm", "module", "info_nce"):
+        mixed = [torch.eye(FEATURES).double().requires_grad_(), torch.ones(FEATURES, 2).double().requires_grad_()]
+        mixed[1].data += torch.arange(10).view(5, 2)
+        mixed[0].data = mixed[0].data[:, :2].clone()
+        index = torch.arange(sum(sizes))
+        value = ring_loss(name, mixed, x[start:stop], identity[start:stop], index[start:stop], whole)
+        value.backward()
+        for tensor in mixed:
+            if not whole:
+                dist.all_reduce(tensor.grad)
+                tensor.grad /= len(sizes)
+        found[name] = [value.detach(), *(tensor.grad for tensor in mixed)]
+    return found
 
 
 def check_dtypes(rank, sizes):
@@ -69,6 +101,7 @@ def main(rank, sizes, init_file, out):
         "loss": loss.detach(),
         "gradients": [parameter.grad for parameter in model.parameters()],
         "error": check_errors(rank, sizes),
+        "ring": ring(rank, sizes),
     }
     torch.save(result, out)
     dist.destroy_process_group()

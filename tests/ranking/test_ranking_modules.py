@@ -33,6 +33,7 @@ SIMILARITY = {
     "sdm": ranking.SDM,
     "multi_similarity": ranking.MultiSimilarity,
     "smooth_ap": ranking.SmoothAP,
+    "threshold_consistent_margin": ranking.ThresholdConsistentMargin,
 }
 ALL = SCORE | SIMILARITY
 OTHER_OPTIONS = {
@@ -53,6 +54,7 @@ OTHER_OPTIONS = {
     "sdm": {"temperature": 0.7},
     "multi_similarity": {"alpha": 1.0, "beta": 10.0, "base": 0.5, "margin": 0.3},
     "smooth_ap": {"temperature": 0.7, "reduction": "none"},
+    "threshold_consistent_margin": {"positive_margin": 0.6, "negative_margin": 0.2},
 }
 
 
@@ -132,7 +134,8 @@ def test_docstrings_have_a_summary_and_a_source(name):
 
 
 def test_everything_exported_is_a_member():
-    rest = {"ScoreLoss", "SimilarityLoss", "gather", "use_engine"}
+    rest = {"ScoreLoss", "SimilarityLoss", "gather", "use_engine", "both_ways", "across_processes"}
+    rest |= {"Cosine", "Dot", "Euclidean", "Same", "Different"}
     assert set(ranking.__all__) == set(ALL) | {module.__name__ for module in ALL.values()} | rest
 
 

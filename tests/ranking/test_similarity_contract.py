@@ -19,6 +19,7 @@ LOSSES = {
     "multi_similarity": ranking.multi_similarity,
     "multi_similarity wide": partial(ranking.multi_similarity, beta=10.0, margin=math.inf),
     "smooth_ap": partial(ranking.smooth_ap, temperature=0.1),
+    "thresholds": ranking.threshold_consistent_margin,
 }
 
 
@@ -105,7 +106,7 @@ def test_order_of_the_rows_does_not_matter(loss, similarity_case):
     torch.testing.assert_close(gradient, plain[1][order])
 
 
-@pytest.mark.parametrize("name", [name for name in LOSSES if not name.startswith("multi")])
+@pytest.mark.parametrize("name", [name for name in LOSSES if not name.startswith(("multi", "thresholds"))])
 def test_adding_a_constant_to_a_row_does_not_matter(name, similarity_case):
     case = similarity_case(5, 6, 5, "mask+weight")
     loss = LOSSES[name]

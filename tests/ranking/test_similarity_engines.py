@@ -22,6 +22,7 @@ LOSSES = {
     "multi_similarity": ranking.multi_similarity,
     "multi_similarity wide": partial(ranking.multi_similarity, beta=10.0, margin=math.inf),
     "smooth_ap": partial(ranking.smooth_ap, temperature=0.1),
+    "thresholds": partial(ranking.threshold_consistent_margin, positive_margin=0.4, negative_margin=-0.2),
 }
 KINDS = {"matrix": None, "cosine": ranking.Cosine, "dot": ranking.Dot, "euclidean": ranking.Euclidean}
 
@@ -179,6 +180,79 @@ def test_a_nan_stays_in_its_row_and_all_rows_may_be_empty(loss):
         )
         assert value == 0
         assert all((g == 0).all() for g in gradients)
+
+
+SOFTMAX = {
+    "info_nce": partial(ranking.info_nce, temperature=0.1),
+    "sdm": partial(ranking.sdm, temperature=0.1),
+    "triplet_alignment": partial(ranking.triplet_alignment, temperature=0.05),
+    "module": ranking.TripletAlignment(margin=0.4, temperature=0.2, reduction="none"),
+    "other": partial(ranking.triplet, margin=0.4),
+}
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("kind", ["cosine", "euclidean"])
+@pytest.mark.parametrize("name", SOFTMAX)
+def test_both_ways_are_two_calls(name, kind, masked, similarity_case):
+    loss = SOFTMAX[name]
+    case = similarity_case(12, 8, 11, "mask" if masked else "")
+    positive, mask = case.positive.clone(), case.options.get("mask")
+    positive[2], positive[:, 4], positive[5] = False, False, True  # nothing to rank in these
+    for scale, reduction in ((1.0, "mean"), (40.0, "none")):
+        options = {} if isinstance(loss, torch.nn.Module) else {"reduction": reduction}
+        found = []
+        for engine in ("tiled", "dense"):
+            tensors = embeddings(12, 8, 11)
+            similarity = KINDS[kind](*(scale * x for x in tensors))
+            with ranking.use_engine(engine):
+                values = ranking.both_ways(loss, similarity, positive, mask=mask, **options)
+            total = sum((v * torch.arange(1, v.numel() + 1).view(v.shape)).sum() for v in values)
+            found.append([*values, *torch.autograd.grad(total, tensors)])
+        for tiled, dense in zip(*found, strict=True):
+            assert tiled.shape == dense.shape
+            torch.testing.assert_close(
+                tiled, dense, rtol=1e-9, atol=1e-9 * max(float(dense.detach().abs().max()), 1e-3)
+            )
+
+
+def test_both_ways_takes_two_exponentials_where_one_is_not_enough():
+    """One column far above all others: an exponential by the highest of all would leave nothing of the rest."""
+    x, y = torch.eye(6), torch.eye(6)
+    y[0] *= 1e4
+    value = ranking.both_ways(ranking.info_nce, ranking.Dot(x, y), torch.eye(6, dtype=torch.bool), engine="tiled")
+    exact = ranking.both_ways(ranking.info_nce, x @ y.T, torch.eye(6, dtype=torch.bool), engine="dense")
+    torch.testing.assert_close(value, exact)
+
+
+def test_both_ways_of_a_matrix_and_wrong_options(similarity_case):
+    case = similarity_case(13, 5, 7)
+    found = ranking.both_ways(ranking.sdm, case.similarity, case.positive, temperature=0.2)
+    assert found[0] == ranking.sdm(case.similarity, case.positive, temperature=0.2)
+    assert found[1] == ranking.sdm(case.similarity.T, case.positive.T, temperature=0.2)
+    with pytest.raises(TypeError, match="margin"):
+        ranking.both_ways(ranking.sdm, ranking.Dot(*embeddings(1, 5, 7)), case.positive, margin=1.0, engine="tiled")
+
+
+def test_thresholds_equal_an_explicit_loop(similarity_case):
+    case = similarity_case(14, 6, 7, "mask+weight")
+    weight, mask = case.options["weight"], case.options["mask"]
+    sums, counts = [0.0, 0.0], [0.0, 0.0]
+    for i in range(6):
+        real = [j for j in range(7) if mask[i, j]]
+        if not weight[i] or len({bool(case.positive[i, j]) for j in real}) < 2:
+            continue
+        for j in real:
+            s, side = float(case.similarity[i, j]), 0 if case.positive[i, j] else 1
+            if (s <= 0.3) if side == 0 else (s >= -0.1):
+                sums[side] += float(weight[i]) * (0.3 - s if side == 0 else s + 0.1)
+                counts[side] += float(weight[i])
+    expected = torch.tensor(sums[0] / counts[0] + sums[1] / counts[1], dtype=torch.float64)
+    for engine in ("dense", "tiled"):
+        found = ranking.threshold_consistent_margin(
+            case.similarity, case.positive, positive_margin=0.3, negative_margin=-0.1, engine=engine, **case.options
+        )
+        torch.testing.assert_close(found, expected)
 
 
 @settings(max_examples=40, deadline=None)

@@ -36,8 +36,10 @@ Similarity losses: `f(similarity, positive, *, mask=None, weight=None, reduction
 `smooth_ap`           `SmoothAP`            average precision with smooth ranks
 ===================== ===================== ==========================================================================
 
-`gather` brings the whole batch to every process. `ScoreLoss` and `SimilarityLoss` are the base classes that a recipe
-slot asks for.
+`threshold_consistent_margin` (`ThresholdConsistentMargin`) is a similarity loss too: positives and negatives against
+two thresholds that all rows share. `both_ways` evaluates a similarity loss in both directions at once. `gather` brings
+the whole batch to every process; `across_processes` does without. `ScoreLoss` and `SimilarityLoss` are the base
+classes that a recipe slot asks for.
 
 Score losses
     `scores`, `target`: `(..., N)`; leading dimensions are independent lists. A higher target belongs higher. Targets
@@ -53,6 +55,9 @@ Score losses
 Similarity losses
     `similarity`: `(Q, G)`, one row per query (a gallery of its own each, or a common one); a distance enters as its
     negative. `positive`: bool `(Q, G)`. One direction only; two-way is `f(S, P) + f(S.T, P.T)`.
+    Instead of the matrices, embeddings and ids: `Cosine(queries, gallery)`, `Dot` or `Euclidean` (minus the distance)
+    of `(Q, D)` and `(G, D)`, `Same(label, label)` for `positive`, `Different(index, index)` for a `mask` without the
+    diagonal. Large ones are then compared in blocks, in memory that grows with Q + G and not with Q times G.
     `mask`: `(Q, G)` bool, False = neither positive nor negative. The diagonal is never left out by itself.
     `weight`: `(Q,)` >= 0, per row.
 
@@ -64,9 +69,9 @@ Both
     a negative. It contributes exactly 0 with zero gradient (`tied_lists` of two losses makes an exception).
     float16 and bfloat16 are computed and returned in float32; float64 stays float64. No input of finite real entries
     gives nan; a nan in a real score is passed on.
-    `engine`, of the losses over pairs: "dense" (the readable reference), "sorted" (exact sums over sorted scores) or
-    "tiled" (blocks that are forgotten again); "auto" takes the fastest. It never shows in the result; only "dense"
-    has second derivatives. `with use_engine("dense"):` chooses for all losses inside.
+    `engine`, of the similarity losses and the score losses over pairs: "dense" (the readable reference), "sorted"
+    (exact sums over sorted scores) or "tiled" (blocks that are forgotten again); "auto" takes the fastest. It never
+    shows in the result; only "dense" has second derivatives. `with use_engine("dense"):` chooses for all losses inside.
     A wrong shape, dtype or word raises ValueError with the argument's name, what was given and what is expected.
 """
 
@@ -76,6 +81,7 @@ from zoo.ranking.engines import use_engine
 from zoo.ranking.lazy import Cosine, Different, Dot, Euclidean, Same
 from zoo.ranking.listwise import approx_ndcg, confidence_ndcg, lambda_ndcg, listmle, listnet
 from zoo.ranking.pairwise import fidelity, hinge, logistic, mann_whitney, squared_hinge
+from zoo.ranking.processes import across_processes
 from zoo.ranking.score_modules import (
     ApproxNDCG,
     ConfidenceNDCG,
@@ -95,10 +101,13 @@ from zoo.ranking.similarity_modules import (
     MultiSimilarity,
     SetWise,
     SmoothAP,
+    ThresholdConsistentMargin,
     Triplet,
     TripletAlignment,
 )
+from zoo.ranking.thresholds import threshold_consistent_margin
 from zoo.ranking.triplets import set_wise, triplet, triplet_alignment
+from zoo.ranking.two_way import both_ways
 
 __all__ = [
     "SDM",
@@ -123,9 +132,12 @@ __all__ = [
     "SimilarityLoss",
     "SmoothAP",
     "SquaredHinge",
+    "ThresholdConsistentMargin",
     "Triplet",
     "TripletAlignment",
+    "across_processes",
     "approx_ndcg",
+    "both_ways",
     "confidence_ndcg",
     "fidelity",
     "gather",
@@ -141,6 +153,7 @@ __all__ = [
     "set_wise",
     "smooth_ap",
     "squared_hinge",
+    "threshold_consistent_margin",
     "triplet",
     "triplet_alignment",
     "use_engine",

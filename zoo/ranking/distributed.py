@@ -36,7 +36,7 @@ def gather(x: Tensor) -> Tensor:
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        counts = _row_counts(x)
+        counts = row_counts(x)
         rank = dist.get_rank()
         ctx.start, ctx.count, ctx.processes = sum(counts[:rank]), counts[rank], len(counts)
         return _all_rows(x, counts)
@@ -46,7 +46,7 @@ class _Gather(torch.autograd.Function):
         return gradient.narrow(0, ctx.start, ctx.count) * ctx.processes
 
 
-def _row_counts(x: Tensor) -> list[int]:
+def row_counts(x: Tensor) -> list[int]:
     """Number of rows on each process, once all are seen to hold the same kind of row."""
     kind = f"{x.dtype} rows of shape {tuple(x.shape[1:])}"
     own = torch.tensor([len(x), zlib.crc32(kind.encode())], device=x.device)

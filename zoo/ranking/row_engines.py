@@ -10,7 +10,7 @@ are ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from zoo.ranking.engines import Engine, PairedSlopes, Slopes, check_engine, choo
 from zoo.ranking.lazy import LazySimilarity, Matrix, Relation, dense
 from zoo.ranking.reduction import divide, reduce_values
 from zoo.ranking.rows import Rows, RowSlope, RowValue, check_rows, clean_rows
+from zoo.ranking.softmax_rows import Softmax, softmax_slope
 
 ROW_ENGINES = ("dense", "tiled")
 BLOCK = 2**20  # entries of a block of rows
@@ -40,12 +41,15 @@ class RowLoss:
         slope: Value and slope without autograd, where that is faster.
         graded: Whether a relevance in place of a bool has a meaning.
         cubic: Whether it holds all positives against all entries, `(Q, P, G)`.
+        softmax: What it makes of sums of exponentials, where it sees a row through nothing else; it can then be
+            computed from parts of rows.
     """
 
     value: RowValue
     slope: RowSlope | None = None
     graded: bool = False
     cubic: bool = False
+    softmax: Softmax | None = None
 
 
 def row_loss(
@@ -111,6 +115,12 @@ def _dense_loss(
     return reduce_values(torch.where(rankable, loss.value(rows), 0.0), rankable, reduction, weight)
 
 
+def block_slices(count: int, gallery: int) -> Iterator[slice]:
+    """So many rows of so many entries, in blocks."""
+    step = max(LEAST_ROWS, min(MOST_ROWS, BLOCK // max(gallery, 1)))
+    return (slice(first, min(first + step, count)) for first in range(0, count, step))
+
+
 @dataclass(frozen=True)
 class Blocks:
     """A loss and its input, to be gone through block by block."""
@@ -124,9 +134,7 @@ class Blocks:
 
     def slices(self) -> Iterator[slice]:
         """Which rows come together."""
-        count, gallery = self.similarity.shape
-        step = max(LEAST_ROWS, min(MOST_ROWS, BLOCK // gallery))
-        return (slice(first, min(first + step, count)) for first in range(0, count, step))
+        return block_slices(*self.similarity.shape)
 
     def clean(self, similarity: Tensor, rows: slice) -> tuple[Rows, Tensor]:
         """The rows of a block, and which of them have something to rank."""
@@ -149,6 +157,8 @@ class Blocks:
     def _valued(self, rows: Rows, sloped: bool) -> tuple[Tensor, Tensor | None]:
         if not sloped:
             return self.loss.value(rows), None
+        if self.loss.softmax is not None:
+            return softmax_slope(rows, self.loss.softmax)
         if self.loss.slope is not None:
             return self.loss.slope(rows)
         with torch.enable_grad():
@@ -204,6 +214,38 @@ def _own_weight(blocks: Blocks, rows: slice, rankable: Tensor) -> Tensor:
     if blocks.weight is None:
         return rankable.to(blocks.dtype)
     return torch.where(rankable, blocks.weight.detach()[rows].to(blocks.dtype), 0.0)
+
+
+def row_statistics(
+    measure: Callable[[Rows], Tensor],
+    similarity: Matrix,
+    positive: Relation,
+    mask: Relation | None,
+    weight: Tensor | None,
+) -> Tensor:
+    """Numbers of clean rows, without a gradient.
+
+    Args:
+        measure: `Rows` -> `(Q, K)`, 0 where nothing is real.
+        similarity: As in `row_loss`, and checked already.
+        positive: The same.
+        mask: The same.
+        weight: The same.
+
+    Returns:
+        `(Q, K)`.
+    """
+    blocks = Blocks(
+        RowLoss(lambda rows: rows.similarity[:, 0]), similarity, positive, mask, weight, accumulation_dtype(similarity)
+    )
+    with torch.no_grad(), torch.autocast(similarity.device.type, enabled=False):
+        if isinstance(similarity, LazySimilarity):
+            queries, gallery = similarity.parts()
+            tiles = ((rows, similarity.tile(queries[rows], gallery)) for rows in blocks.slices())
+        else:
+            tiles = ((rows, similarity[rows]) for rows in blocks.slices())
+        found = [measure(blocks.clean(tile, rows)[0]) for rows, tile in tiles]
+    return torch.cat(found)
 
 
 def _row_weight(blocks: Blocks, rankable: Tensor) -> Tensor | None:

@@ -18,7 +18,7 @@ from zoo.ranking.reduction import divide
 from zoo.ranking.row_engines import RowLoss, row_loss
 from zoo.ranking.row_slopes import multi_similarity_slope, smooth_ap_slope
 from zoo.ranking.rows import Rows
-from zoo.ranking.softmax_rows import finish_info_nce, finish_sdm, softmax_slope
+from zoo.ranking.softmax_rows import Softmax, finish_info_nce, finish_sdm
 
 
 def info_nce(
@@ -54,11 +54,14 @@ def info_nce(
         ValueError: if a shape, dtype or string does not fit, or `temperature` is not above 0.
     """
     check_positive("temperature", temperature)
-    loss = RowLoss(
-        partial(_info_nce_value, temperature=temperature),
-        partial(softmax_slope, finish=finish_info_nce, temperature=temperature),
+    return row_loss(
+        info_nce_rows(temperature), similarity, positive, mask=mask, weight=weight, reduction=reduction, engine=engine
     )
-    return row_loss(loss, similarity, positive, mask=mask, weight=weight, reduction=reduction, engine=engine)
+
+
+def info_nce_rows(temperature: float = 0.02) -> RowLoss:
+    """What `info_nce` does with a row."""
+    return RowLoss(partial(_info_nce_value, temperature=temperature), softmax=Softmax(finish_info_nce, temperature))
 
 
 def _info_nce_value(rows: Rows, temperature: float) -> Tensor:
@@ -100,11 +103,14 @@ def sdm(
         ValueError: if a shape, dtype or string does not fit, or `temperature` is not above 0.
     """
     check_positive("temperature", temperature)
-    loss = RowLoss(
-        partial(_sdm_value, temperature=temperature),
-        partial(softmax_slope, finish=finish_sdm, temperature=temperature, moments=True),
+    return row_loss(
+        sdm_rows(temperature), similarity, positive, mask=mask, weight=weight, reduction=reduction, engine=engine
     )
-    return row_loss(loss, similarity, positive, mask=mask, weight=weight, reduction=reduction, engine=engine)
+
+
+def sdm_rows(temperature: float = 0.02) -> RowLoss:
+    """What `sdm` does with a row."""
+    return RowLoss(partial(_sdm_value, temperature=temperature), softmax=Softmax(finish_sdm, temperature, moments=True))
 
 
 def _sdm_value(rows: Rows, temperature: float) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from zoo.ranking.base_modules import SimilarityLoss
 from zoo.ranking.similarity import info_nce, multi_similarity, sdm, smooth_ap
+from zoo.ranking.thresholds import threshold_consistent_margin
 from zoo.ranking.triplets import set_wise, triplet, triplet_alignment
 
 
@@ -114,3 +115,25 @@ class SmoothAP(SimilarityLoss):
         engine: Literal["auto", "dense", "tiled"] = "auto",
     ) -> None:
         super().__init__({"temperature": temperature, "reduction": reduction, "engine": engine})
+
+
+class ThresholdConsistentMargin(SimilarityLoss):
+    """Module form of `threshold_consistent_margin`."""
+
+    function = staticmethod(threshold_consistent_margin)
+
+    def __init__(
+        self,
+        positive_margin: float = 0.9,
+        negative_margin: float = 0.5,
+        reduction: Literal["mean", "sum", "none"] = "mean",
+        engine: Literal["auto", "dense", "tiled"] = "auto",
+    ) -> None:
+        super().__init__(
+            {
+                "positive_margin": positive_margin,
+                "negative_margin": negative_margin,
+                "reduction": reduction,
+                "engine": engine,
+            }
+        )

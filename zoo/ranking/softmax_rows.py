@@ -8,7 +8,7 @@ function from finished sides to its value and to the few numbers per row of whic
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,6 +42,16 @@ class Side:
             moment = moment + share * (side.moment + torch.where(side.mass > 0, moved * side.mass, 0.0))
         return Side(high, mass, moment, self.count + other.count, self.total + other.total)
 
+    def part(self, rows: slice) -> Side:
+        """Some of the rows."""
+        return Side(*(x[rows] for x in (self.high, self.mass, self.moment, self.count, self.total)))
+
+
+def join(sides: Sequence[Side]) -> Side:
+    """Sides of different rows, one below the other."""
+    parts = zip(*((s.high, s.mass, s.moment, s.count, s.total) for s in sides), strict=True)
+    return Side(*(torch.cat(part) for part in parts))
+
 
 def no_entries(rows: int, device: torch.device) -> Side:
     """A side to start from."""
@@ -56,6 +66,19 @@ class Shape:
     level: Tensor
     tilt: Tensor | None = None
     flat: Tensor | None = None
+
+    def times(self, share: Tensor) -> Shape:
+        """As steep as the row counts, `(n,)`; where that is 0, the slope is 0."""
+        parts = (self.level, self.tilt, self.flat)
+        level, tilt, flat = (None if x is None else torch.where(share == 0, 0.0, x * share) for x in parts)
+        assert level is not None
+        return Shape(level, tilt, flat)
+
+    def part(self, rows: slice) -> Shape:
+        """Some of the rows."""
+        level, tilt, flat = (None if x is None else x[rows] for x in (self.level, self.tilt, self.flat))
+        assert level is not None
+        return Shape(level, tilt, flat)
 
 
 Finish = Callable[[Side, Side, float], tuple[Tensor, Shape, Shape]]
@@ -77,6 +100,7 @@ class Tile:
         self.positive = rows.positive
         self.at = rows.positive.nonzero(as_tuple=True) if self.listed else ()
         self.chosen = rows.similarity[self.at] if self.listed else rows.similarity
+        self.negative = rows.negative
         self.below = torch.where(rows.negative, rows.similarity, -torch.inf)
         self._powers: tuple[Tensor, Tensor] | None = None
 
@@ -96,8 +120,8 @@ class Tile:
         for dim, high in ((1, highs[0]), (0, highs[1])):
             moved = ((high.double() - top.double()) / self.temperature).exp()
             mass = powers.sum(dim).double() / moved
-            zero = torch.zeros_like(mass)
-            found.append((self._positives(dim), Side(high.double(), mass, zero, zero, zero)))
+            zero, count = torch.zeros_like(mass), self.negative.sum(dim).double()
+            found.append((self._positives(dim), Side(high.double(), mass, zero, count, zero)))
         return found[0], found[1]
 
     def slopes(self, dim: int, sides: tuple[Side, Side], shapes: tuple[Shape, Shape]) -> Tensor:
@@ -139,7 +163,7 @@ class Tile:
         side, powers = _dense_side(self.below, dim, self.temperature, moments)
         if dim == 1:
             self._powers = (side.high, powers)
-        return side
+        return Side(side.high, side.mass, side.moment, self.negative.sum(dim).double(), side.total)
 
     def _positives(self, dim: int) -> Side:
         if not self.listed:
@@ -157,7 +181,7 @@ class Tile:
 
 
 def _dense_side(x: Tensor, dim: int, temperature: float, moments: bool) -> tuple[Side, Tensor]:
-    """Side of the entries that are not -inf, without count and total, and their exponentials."""
+    """Side of the entries that are not -inf, count and total left out, and their exponentials."""
     high = x.amax(dim)
     scaled = (x - _finite(high).unsqueeze(dim)).mul_(1 / temperature)
     powers = scaled.exp()
@@ -172,11 +196,26 @@ def _finite(high: Tensor) -> Tensor:
     return torch.where(high == -torch.inf, 0.0, high)
 
 
-def softmax_slope(rows: Rows, finish: Finish, temperature: float, moments: bool = False) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class Softmax:
+    """How a loss is made of the two sides of a row.
+
+    Attributes:
+        finish: From finished sides to values and slopes.
+        temperature: Divides the similarities.
+        moments: Whether the negatives' moment is asked for.
+    """
+
+    finish: Finish
+    temperature: float
+    moments: bool = False
+
+
+def softmax_slope(rows: Rows, softmax: Softmax) -> tuple[Tensor, Tensor]:
     """Values `(Q,)` and slopes `(Q, G)` of rows that are there as a whole."""
-    tile = Tile(rows, temperature)
-    sides = tile.sides(1, moments)
-    values, *shapes = finish(*sides, temperature)
+    tile = Tile(rows, softmax.temperature)
+    sides = tile.sides(1, softmax.moments)
+    values, *shapes = softmax.finish(*sides, softmax.temperature)
     return values.to(rows.similarity.dtype), tile.slopes(1, sides, (shapes[0], shapes[1]))
 
 

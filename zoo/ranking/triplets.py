@@ -18,7 +18,7 @@ from zoo.ranking.masked import masked_log_softmax, masked_logsumexp, masked_max,
 from zoo.ranking.penalties import HingePenalty
 from zoo.ranking.row_engines import RowLoss, row_loss
 from zoo.ranking.rows import Rows
-from zoo.ranking.softmax_rows import finish_alignment, softmax_slope
+from zoo.ranking.softmax_rows import Softmax, finish_alignment
 
 Mining = Literal["hardest", "semihard", "all"]
 
@@ -126,11 +126,21 @@ def triplet_alignment(
         ValueError: if a shape, dtype or string does not fit, or `temperature` is not above 0.
     """
     check_positive("temperature", temperature)
-    loss = RowLoss(
-        partial(_alignment_value, margin=margin, temperature=temperature),
-        partial(softmax_slope, finish=partial(finish_alignment, margin=margin), temperature=temperature),
+    return row_loss(
+        alignment_rows(margin, temperature),
+        similarity,
+        positive,
+        mask=mask,
+        weight=weight,
+        reduction=reduction,
+        engine=engine,
     )
-    return row_loss(loss, similarity, positive, mask=mask, weight=weight, reduction=reduction, engine=engine)
+
+
+def alignment_rows(margin: float = 0.1, temperature: float = 0.015) -> RowLoss:
+    """What `triplet_alignment` does with a row."""
+    value = partial(_alignment_value, margin=margin, temperature=temperature)
+    return RowLoss(value, softmax=Softmax(partial(finish_alignment, margin=margin), temperature))
 
 
 def _alignment_value(rows: Rows, margin: float, temperature: float) -> Tensor:
