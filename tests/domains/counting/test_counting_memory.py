@@ -1,4 +1,4 @@
-"""A raster of 20,000 x 20,000 pixels is counted in less than 2 GiB, and one of any height in the memory of a low one."""
+"""A raster of 20,000 x 20,000 pixels is counted in less than 2 GiB, one of any height in the memory of a low one."""
 
 import subprocess
 import sys
