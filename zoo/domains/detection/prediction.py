@@ -136,10 +136,9 @@ def coco_json(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Any]:
         key = (row["file"], row.get("frame"))
         if key not in ids:
             ids[key] = len(ids) + 1
-            place = {name: row[name] for name in ("frame", "second") if name in row}
-            tree["images"].append(
-                {"id": ids[key], "file_name": row["file"], "width": row["width"], "height": row["height"], **place}
-            )
+            image: Row = {"id": ids[key], "file_name": row["file"], "width": row["width"], "height": row["height"]}
+            image |= {name: row[name] for name in ("frame", "second") if name in row}
+            tree["images"].append(image)
         if row["label"] != "":
             left, top, right, bottom = (row[side] for side in SIDES)
             tree["annotations"].append(
