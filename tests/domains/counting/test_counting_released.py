@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from zoo.domains.counting import TreeCounter, convert
+from zoo.domains.counting import TreeFormer, convert
 
 
 @pytest.fixture(scope="module")
 def facts():
-    """The check modules and the full-size network with the released tensors."""
+    """The check modules and the full-size model with the released tensors, converted."""
     folder = Path(__file__).resolve().parents[4] / "shared" / "facts" / "check"
     if not folder.is_dir():
         pytest.skip("no check files")
@@ -21,13 +21,12 @@ def facts():
     import stages
 
     sys.path.remove(str(folder))
-    released = fill.make_checkpoint(fill.load(folder / "treeformer.json"))
-    state, notes = convert(released)
+    state, _ = convert(fill.make_checkpoint(fill.load(folder / "treeformer.json")))
     with torch.device("meta"):
-        network = TreeCounter(token="first_patch")
-    tensors = {name.removeprefix("network."): tensor for name, tensor in state.items()}
-    network.load_state_dict(tensors, strict=True, assign=True)
-    return SimpleNamespace(fill=fill, stages=stages, folder=folder, network=network.eval(), notes=notes, state=state)
+        module = TreeFormer(token="first_patch")
+    module.load_state_dict(state, strict=True, assign=True)
+    module.eval().to("cpu")  # Lightning remembers where it was built
+    return SimpleNamespace(fill=fill, stages=stages, folder=folder, module=module, network=module.network)
 
 
 def record(network, tag, got, digest):
@@ -104,3 +103,13 @@ def test_the_first_patch_is_the_top_left_place(facts):
         encoder.token = "first_patch"
     assert all(torch.equal(a, b) for a, b in zip(found.features, learned.features, strict=True))
     assert not any(torch.allclose(a, b) for a, b in zip(found.tokens, learned.tokens, strict=True))
+
+
+@pytest.mark.facts
+def test_the_released_windows(facts):
+    doc = facts.fill.load(facts.folder / "treeformer.json")
+    image = facts.fill.inputs(doc)["large_image"]
+    found = facts.module.predict(image, tiling="official", preprocess=False)
+    wanted = {name: doc["expected"]["tiled"][name] for name in ("count", "map")}
+    got = {"count": float(found.count[0]), "map": facts.fill.digest(found.density)}
+    assert facts.fill.compare(wanted, got, **doc["tolerance"]) == []
