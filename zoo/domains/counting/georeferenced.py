@@ -52,7 +52,7 @@ def density_file(file: Path, raster: Raster, stride: int) -> Iterator[DensityFil
     working = file.with_name(f".{file.name}.part")
     height, width = (-(-length // stride) for length in (raster.height, raster.width))
     options = {"compress": "deflate", "predictor": 3, "bigtiff": "if_safer", "tiled": True}
-    place = {"crs": raster.crs, "transform": raster.transform * raster.transform.scale(stride)}
+    place = {"crs": raster.crs, "transform": _coarser(raster.transform, stride)}
     try:
         with (
             rasterio.Env(GDAL_CACHEMAX=CACHE_MB),
@@ -78,7 +78,9 @@ def write_points(file: Path, points: Tensor, raster: Raster) -> None:
     """
     from rasterio.warp import transform
 
-    x, y = raster.transform * (points[:, 0].double().numpy(), points[:, 1].double().numpy())
+    column, row = points[:, 0].double().numpy(), points[:, 1].double().numpy()
+    a, b, c, d, e, f = tuple(raster.transform)[:6]
+    x, y = a * column + b * row + c, d * column + e * row + f
     longitude, latitude = transform(raster.crs, LONGITUDE_LATITUDE, x, y) if len(points) else ([], [])
     features = [
         {
@@ -94,3 +96,9 @@ def write_points(file: Path, points: Tensor, raster: Raster) -> None:
         stream.write(",\n".join(json.dumps(feature) for feature in features))
         stream.write("\n]}\n")
     os.replace(working, file)
+
+
+def _coarser(transform: Any, stride: int) -> Any:
+    """The transform of elements of ``stride`` x ``stride`` pixels; releases of affine differ in how they multiply."""
+    a, b, c, d, e, f = tuple(transform)[:6]
+    return type(transform)(a * stride, b * stride, c, d * stride, e * stride, f)
