@@ -151,7 +151,7 @@ def test_show_looks_where_the_data_does(monkeypatch):
 
     monkeypatch.setenv("ZOO_DATA", "/somewhere")
     dataset = zoo.cli.data.Catalogue().data()[0]
-    assert [path for _, path in zoo.cli.data._places(dataset)] == candidates(None, dataset.domain, dataset.dataset)
+    assert [path for _, path in zoo.cli.data.places(dataset)] == candidates(None, dataset.domain, dataset.dataset)
 
 
 def test_make_then_verify_without_options(capsys):

@@ -51,6 +51,7 @@ VERBS = {
     "publish": Verb("evaluate a checkpoint and write it as a pretrained model with its card", None, ("data",)),
     "export": Verb("write a network by torch.export or as ONNX, checked against the original"),
     "report": Verb("write one HTML page over runs: curves, metrics with intervals, differences, worst cases"),
+    "doctor": Verb("show versions, devices, cache and data, and what a recipe would miss"),
     "bench": Verb("time a domain's work, ours and peers' side by side"),
 }
 """The verbs; ``zoo/cli/<name>.py`` holds each, with ``HELP``, ``EXAMPLES``, ``arguments(parser)``, ``run(args)``."""

@@ -99,9 +99,8 @@ def describe(dataset: DataSet) -> str:
         ("source", _one_line(dataset.source)),
         ("terms", _one_line(dataset.terms)),
     ]
-    places = [
-        f"{shown:<{max(len(s) for s, _ in _places(dataset))}}  {_state(path)}" for shown, path in _places(dataset)
-    ]
+    looked = places(dataset)
+    width = max(len(shown) for shown, _ in looked)
     return "\n".join(
         [
             f"{_long_name(dataset)}: {dataset.definition.summary}",
@@ -109,7 +108,7 @@ def describe(dataset: DataSet) -> str:
             "layout",
             textwrap.indent(cleandoc(dataset.layout), "  "),
             "looked for in (after the recipe's root)",
-            *(f"  {place}" for place in places),
+            *(f"  {shown:<{width}}  {state(path)}" for shown, path in looked),
         ]
     )
 
@@ -122,7 +121,7 @@ def _list(args: argparse.Namespace) -> int:
     return 0
 
 
-def _places(dataset: DataSet) -> list[tuple[str, Path]]:
+def places(dataset: DataSet) -> list[tuple[str, Path]]:
     """The usual places as a user would write them, and the folders they are.
 
     The same as :func:`zoo.training.root.candidates`, which cannot be imported without torch.
@@ -133,7 +132,8 @@ def _places(dataset: DataSet) -> list[tuple[str, Path]]:
     return [*first, (f"data/{inner}", Path("data") / inner)]
 
 
-def _state(path: Path) -> str:
+def state(path: Path) -> str:
+    """Whether a folder is there, in brackets."""
     if not path.is_dir():
         return "(not there)"
     return "(there)" if any(path.iterdir()) else "(empty)"
