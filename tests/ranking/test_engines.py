@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo import ranking
-from zoo.ranking import tiles
+from zoo.ranking import smooth_pairs, tiles
 
 LOSSES = {
     "hinge": (ranking.hinge, ("sorted", "tiled")),
     "hinge, negative margin": (partial(ranking.hinge, margin=-0.3), ("sorted", "tiled")),
     "squared_hinge": (ranking.squared_hinge, ("sorted", "tiled")),
-    "logistic": (partial(ranking.logistic, temperature=0.7), ("tiled",)),
+    "logistic": (partial(ranking.logistic, temperature=0.7), ("sorted", "tiled")),
     "mann_whitney hinge": (partial(ranking.mann_whitney, surrogate="hinge", temperature=0.5), ("sorted", "tiled")),
     "mann_whitney squared": (
         partial(ranking.mann_whitney, surrogate="squared_hinge", temperature=2.0),
@@ -24,10 +24,13 @@ LOSSES = {
     "fidelity": (ranking.fidelity, ("tiled",)),
     "fidelity binary": (partial(ranking.fidelity, target_probability="binary", scale=0.8), ("tiled",)),
     "lambda_ndcg": (ranking.lambda_ndcg, ("tiled",)),
-    "approx_ndcg": (partial(ranking.approx_ndcg, temperature=0.5), ("tiled",)),
+    "approx_ndcg": (partial(ranking.approx_ndcg, temperature=0.5), ("sorted", "tiled")),
+}
+LOSSES |= {
+    "listmle": (ranking.listmle, ("sorted",)),
+    "listmle order": (partial(ranking.listmle, ties="order"), ("sorted",)),
 }
 CASES = [(name, engine) for name, (_, engines) in LOSSES.items() for engine in engines]
-SORTED = [name for name, (_, engines) in LOSSES.items() if "sorted" in engines]
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +39,7 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(tiles, "ROWS", 5)
     monkeypatch.setattr(tiles, "COLUMNS", 7)
     monkeypatch.setattr(tiles, "ENTRIES", 70)
+    monkeypatch.setattr(smooth_pairs, "GROUP", 8)
 
 
 def value_and_gradient(loss, scores, target, **options):
@@ -115,6 +119,48 @@ def test_a_second_derivative_is_refused_and_dense_gives_it(name, engine, score_c
         gradient.sum().backward()
 
 
+@pytest.mark.parametrize("ties", ["efron", "order"])
+@pytest.mark.parametrize("scale", [1.0, 60.0, 500.0])
+def test_plackett_luce_is_right_at_any_scale(ties, scale):
+    """In float32 against float64; at 500 the sums no longer hold the range, and logarithms take over."""
+    generator = torch.Generator().manual_seed(3)
+    scores, target = (
+        scale * torch.randn(4, 200, generator=generator),
+        torch.randint(0, 9, (4, 200), generator=generator),
+    )
+    found = value_and_gradient(partial(ranking.listmle, ties=ties), scores, target)
+    exact = value_and_gradient(partial(ranking.listmle, ties=ties, engine="dense"), scores.double(), target)
+    torch.testing.assert_close(found[0].double(), exact[0], rtol=1e-6, atol=0)
+    torch.testing.assert_close(found[1].double(), exact[1], rtol=0, atol=1e-6 * float(exact[1].abs().max()))
+
+
+@pytest.mark.parametrize("engine", ["sorted", "tiled"])
+def test_a_weight_that_learns_is_left_to_the_dense_engine(engine, score_case):
+    case = score_case(17, (1, 900))
+    weight = torch.rand(1, 900, dtype=torch.float64).requires_grad_()
+    (gradient,) = torch.autograd.grad(ranking.hinge(case.scores, case.target, weight=weight), weight)
+    assert gradient.abs().max() > 0
+    with pytest.raises(ValueError, match=f"engine: '{engine}' given, expected 'dense' for a weight that requires"):
+        ranking.hinge(case.scores, case.target, weight=weight, engine=engine)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("labels", ["binary", "skewed", "continuous"])
+def test_smooth_sums_have_the_accuracy_of_the_dtype(labels, dtype, monkeypatch):
+    monkeypatch.setattr(smooth_pairs, "GROUP", 32)
+    generator = torch.Generator().manual_seed(5)
+    uniform = torch.rand(2, 700, generator=generator, dtype=torch.float64)
+    target = {"binary": (uniform < 0.2).long(), "skewed": (10 * uniform**6).long(), "continuous": uniform}[labels]
+    scores = torch.randn(2, 700, generator=generator, dtype=torch.float64)
+    scores[0, 3], scores[1] = 1e6, scores[1].mul(4).round() / 4
+    for loss in (ranking.logistic, ranking.approx_ndcg):
+        found = value_and_gradient(partial(loss, engine="sorted"), scores.to(dtype), target)
+        exact = value_and_gradient(partial(loss, engine="dense"), scores.to(dtype).double(), target)
+        for part, wanted in zip(found, exact, strict=True):
+            relative = 1e-10 if dtype == torch.float64 else 1e-5
+            assert (part - wanted).abs().max() <= relative * wanted.abs().max()
+
+
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_sorted_hinge_over_any_list(data):
@@ -131,7 +177,7 @@ def test_sorted_hinge_over_any_list(data):
 def test_a_loss_without_the_engine_names_those_it_has():
     scores, target = torch.randn(4), torch.arange(4)
     with pytest.raises(ValueError, match=r"engine: 'sorted' given, expected one of 'auto', 'dense', 'tiled'"):
-        ranking.logistic(scores, target, engine="sorted")
+        ranking.fidelity(scores, target, engine="sorted")
     with pytest.raises(ValueError, match=r"did you mean 'sorted'\?"):
         ranking.hinge(scores, target, engine="sort")
     with pytest.raises(ValueError, match="engine"), ranking.use_engine("fast"):
@@ -142,7 +188,7 @@ def test_context_chooses_and_an_argument_comes_first(monkeypatch, score_case):
     from zoo.ranking import pairwise_engines
 
     taken = []
-    for name in ("pair_value", "sorted_pair_value", "tiled_pair_value"):
+    for name in ("pair_value", "sorted_pair_value", "smooth_pair_value", "tiled_pair_value"):
         inner = getattr(pairwise_engines, name)
         monkeypatch.setattr(
             pairwise_engines, name, lambda *a, name=name, inner=inner, **o: taken.append(name) or inner(*a, **o)
@@ -152,9 +198,11 @@ def test_context_chooses_and_an_argument_comes_first(monkeypatch, score_case):
     with ranking.use_engine("sorted"):
         ranking.hinge(case.scores, case.target)
         ranking.hinge(case.scores, case.target, engine="tiled")
-        ranking.logistic(case.scores, case.target)  # has no sorted form: as by itself
+        ranking.mann_whitney(case.scores, case.target, surrogate="sigmoid")  # has no sorted form: as by itself
     ranking.hinge(torch.randn(500), torch.randn(500))
     ranking.logistic(torch.randn(900), torch.randn(900))
+    ranking.logistic(1e4 * torch.randn(900), torch.randn(900))
+    ranking.logistic(1e4 * torch.randn(900), torch.randn(900), engine="sorted")
     ranking.hinge(torch.tensor([float("inf"), *range(499)]), torch.arange(500.0))
     assert taken == [
         "pair_value",
@@ -162,6 +210,8 @@ def test_context_chooses_and_an_argument_comes_first(monkeypatch, score_case):
         "tiled_pair_value",
         "pair_value",
         "sorted_pair_value",
+        "smooth_pair_value",
+        "tiled_pair_value",
         "tiled_pair_value",
         "tiled_pair_value",
     ]

@@ -138,14 +138,14 @@ def _evaluate_groups(value: ListValue, lists: Lists, group: Tensor, tied_lists: 
     """As `_evaluate`, for the mean over each list's groups that have something to rank."""
     total = lists.scores[:, :0].sum(-1)  # zeros that hang on the scores: the graph stays whole without any group
     count = torch.zeros_like(total)
-    for part, owner in split_groups(lists, group):
+    for part, owner, _ in split_groups(lists, group):
         values, rankable = _evaluate(value, part, tied_lists)
         total = total.index_add(0, owner, values)
         count = count.index_add(0, owner, rankable.to(count.dtype))
     return divide(total, count), count > 0
 
 
-def split_groups(lists: Lists, group: Tensor) -> Iterator[tuple[Lists, Tensor]]:
+def split_groups(lists: Lists, group: Tensor) -> Iterator[tuple[Lists, Tensor, Tensor]]:
     """Turn groups into lists of their own, in the items' given order.
 
     Groups of similar size come together, padded to the largest of them, so the work is that of the groups and never
@@ -156,7 +156,8 @@ def split_groups(lists: Lists, group: Tensor) -> Iterator[tuple[Lists, Tensor]]:
         group: `(M, N)` integer ids, any values; read where real.
 
     Yields:
-        Lists `(m, n)` of one group each, and the index `(m,)` of the list that each came from.
+        Lists `(m, n)` of one group each; the index `(m,)` of the list that each came from; and where each real item
+        stood, `(m, n)` places in the flattened `(M, N)`.
     """
     owner, column = lists.real.nonzero(as_tuple=True)
     names, label = torch.unique(group[lists.real], return_inverse=True)
@@ -171,4 +172,4 @@ def split_groups(lists: Lists, group: Tensor) -> Iterator[tuple[Lists, Tensor]]:
         real = offset < sizes[chosen].unsqueeze(-1)
         item = place[(start[chosen].unsqueeze(-1) + offset).clamp(max=len(place) - 1)]
         scores, target, weight = (x.flatten()[item] for x in (lists.scores, lists.target, lists.weight))
-        yield Lists(scores, target, real, weight), owner[order][start[chosen]]
+        yield Lists(scores, target, real, weight), owner[order][start[chosen]], item

@@ -21,16 +21,20 @@ from zoo.ranking.checks import (
     check_depth,
     check_positive,
 )
-from zoo.ranking.engines import Engine, check_engine, choose_engine
+from zoo.ranking.engines import Engine, check_engine
 from zoo.ranking.lists import Lists, list_loss
 from zoo.ranking.masked import masked_log_softmax
 from zoo.ranking.pairs import both_real, differences, ordered_pairs, reduce_pairs, top_pair_sum
-from zoo.ranking.pairwise_engines import fastest
+from zoo.ranking.pairwise_engines import engine_for, fastest, fastest_counts
 from zoo.ranking.penalties import LogisticPenalty
-from zoo.ranking.plackett_luce import ListTies, plackett_luce_value
+from zoo.ranking.plackett_luce import ListTies
+from zoo.ranking.plackett_luce_sums import PLACKETT_LUCE_ENGINES, plackett_luce_by_engine
 from zoo.ranking.positions import discounts, gains, places
 from zoo.ranking.reduction import divide
+from zoo.ranking.smooth_sums import allowed
 from zoo.ranking.tiles import SmoothCounts, tiled_pair_value
+
+APPROX_ENGINES = ("dense", "sorted", "tiled")
 
 
 def listnet(
@@ -86,6 +90,7 @@ def listmle(
     ties: ListTies = "efron",
     pairs: Pairs = "mean",
     reduction: Reduction = "mean",
+    engine: Engine = "auto",
 ) -> Tensor:
     """ListMLE: negative log-likelihood of the target order under the Plackett-Luce model of the scores.
 
@@ -105,6 +110,8 @@ def listmle(
         ties: "efron" or "order".
         pairs: Not used by a listwise loss (accepted so that all score losses are called alike).
         reduction: "mean", "sum" or "none" over lists.
+        engine: How it is computed, "dense" (a scan of logarithms), "sorted" (running sums in float64) or "auto"; never
+            visible in the result.
 
     Returns:
         A scalar, or `(...)` with reduction "none".
@@ -114,7 +121,8 @@ def listmle(
     """
     check_choice("pairs", pairs, PAIRS)
     check_choice("ties", ties, ("efron", "order"))
-    value = partial(plackett_luce_value, ties=ties)
+    check_engine(engine, PLACKETT_LUCE_ENGINES)
+    value = partial(plackett_luce_by_engine, ties=ties, engine=engine)
     return list_loss(value, scores, target, group=group, mask=mask, weight=weight, reduction=reduction)
 
 
@@ -178,7 +186,7 @@ def _lambda_value(lists: Lists, k: int | None, gain: Gain, temperature: float, e
     cost = partial(_lambda_cost, temperature=temperature)
     if k is not None and k < lists.scores.shape[-1]:
         total = top_pair_sum(lists, cost, place, k, gained, present)
-    elif choose_engine(engine, ("dense", "tiled"), lambda: fastest(lists)) == "tiled":
+    elif engine_for(lists, engine, ("dense", "tiled"), lambda: fastest(lists)) == "tiled":
         total = tiled_pair_value(lists, cost, "sum", features=(gained, present))
     else:
         counted = ordered_pairs(lists)
@@ -225,7 +233,7 @@ def approx_ndcg(
         temperature: Divides the score differences; ranks become exact as it falls.
         pairs: Not used by a listwise loss (accepted so that all score losses are called alike).
         reduction: "mean", "sum" or "none" over lists.
-        engine: How it is computed, "dense", "tiled" or "auto"; never visible in the result.
+        engine: How it is computed, "dense", "sorted", "tiled" or "auto"; never visible in the result.
 
     Returns:
         A scalar, or `(...)` with reduction "none".
@@ -236,15 +244,17 @@ def approx_ndcg(
     check_choice("pairs", pairs, PAIRS)
     check_choice("gain", gain, GAINS)
     check_positive("temperature", temperature)
-    check_engine(engine, ("dense", "tiled"))
+    check_engine(engine, APPROX_ENGINES)
     value = partial(_approx_value, gain=gain, temperature=temperature, engine=engine)
     return list_loss(value, scores, target, group=group, mask=mask, weight=weight, reduction=reduction)
 
 
 def _approx_value(lists: Lists, gain: Gain, temperature: float, engine: Engine) -> Tensor:
     gained = gains(lists, gain) * lists.weight
-    if choose_engine(engine, ("dense", "tiled"), lambda: fastest(lists)) == "tiled":
-        above = SmoothCounts.apply(lists.scores, lists.real, temperature)
+    chosen = engine_for(lists, engine, APPROX_ENGINES, lambda: fastest_counts(lists))
+    if chosen != "dense":
+        nodes = chosen == "sorted" and allowed(lists.scores, lists.real, temperature)
+        above = SmoothCounts.apply(lists.scores, lists.real, temperature, nodes)
     else:
         others = both_real(lists) & ~torch.eye(lists.real.shape[-1], dtype=torch.bool, device=lists.real.device)
         above = torch.where(others, (-differences(lists.scores) / temperature).sigmoid(), 0.0).sum(-1)

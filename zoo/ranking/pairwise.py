@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from zoo.ranking.checks import PAIRS, Pairs, Reduction, TiedLists, check_choice, check_positive
-from zoo.ranking.engines import Engine, check_engine, choose_engine
+from zoo.ranking.engines import Engine, check_engine
 from zoo.ranking.lists import Lists, list_loss
 from zoo.ranking.pairs import differences, reduce_pairs, unordered_pairs
-from zoo.ranking.pairwise_engines import fastest, pair_engines, value_by_engine
+from zoo.ranking.pairwise_engines import engine_for, fastest, pair_engines, value_by_engine
 from zoo.ranking.penalties import HingePenalty, LogisticPenalty, Penalty, SigmoidPenalty, SquaredHingePenalty
 from zoo.ranking.tiles import tiled_pair_value
 
@@ -136,7 +136,7 @@ def logistic(
         temperature: Divides the score differences.
         pairs: "mean" or "sum" over the counted pairs of a list.
         reduction: "mean", "sum" or "none" over lists.
-        engine: How it is computed, "dense", "tiled" or "auto"; never visible in the result.
+        engine: How it is computed, "dense", "sorted", "tiled" or "auto"; never visible in the result.
 
     Returns:
         A scalar, or `(...)` with reduction "none".
@@ -183,7 +183,8 @@ def mann_whitney(
         temperature: Divides the score differences.
         pairs: "mean" or "sum" over the counted pairs of a list.
         reduction: "mean", "sum" or "none" over lists.
-        engine: How it is computed, "dense", "tiled", with a hinge "sorted", or "auto"; never visible in the result.
+        engine: How it is computed, "dense", "tiled", "sorted" (not with a sigmoid) or "auto"; never visible in the
+            result.
 
     Returns:
         A scalar, or `(...)` with reduction "none".
@@ -261,7 +262,7 @@ def fidelity(
 
 def _thurstone_value(lists: Lists, scale: float, pairs: Pairs, engine: Engine) -> Tensor:
     """Fidelity over all pairs i < j of each list; `(M,)`."""
-    if choose_engine(engine, ("dense", "tiled"), lambda: fastest(lists)) == "tiled":
+    if engine_for(lists, engine, ("dense", "tiled"), lambda: fastest(lists)) == "tiled":
         return tiled_pair_value(lists, partial(_thurstone_cost, scale=scale), pairs, tied=True)
     counted = unordered_pairs(lists)
     gap = torch.where(counted, differences(lists.scores), 0.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 
@@ -9,18 +11,22 @@ from zoo.ranking.checks import Pairs
 from zoo.ranking.engines import Engine, choose_engine
 from zoo.ranking.lists import Lists
 from zoo.ranking.pairs import pair_value
-from zoo.ranking.penalties import HingePenalty, Penalty, SquaredHingePenalty
+from zoo.ranking.penalties import HingePenalty, LogisticPenalty, Penalty, SquaredHingePenalty
+from zoo.ranking.smooth_pairs import smooth_pair_value
+from zoo.ranking.smooth_sums import allowed
 from zoo.ranking.sorted_pairs import sorted_pair_value
 from zoo.ranking.tiles import tiled_pair_value
 
 SORTED_FROM = 384  # items of a list, from which sorting beats all pairs
+SMOOTH_FROM = 768  # items of a list, from which sums at nodes beat blocks, where the range of the scores allows them
+COUNTS_FROM = 256  # the same for smooth ranks, which read every pair twice
 TILED_FROM = 768  # items of a list, from which blocks that stay in the cache beat all pairs at once
 DENSE_ENTRIES = 2**24  # pairs that dense tensors may hold, whatever the length of the lists
 
 
 def pair_engines(penalty: Penalty) -> tuple[str, ...]:
-    """The engines that a penalty has: sorting needs one that ends at a margin."""
-    return ("dense", "sorted", "tiled") if _sortable(penalty) else ("dense", "tiled")
+    """The engines that a penalty has: "sorted" needs one that ends at a margin, or the smooth sums of the logistic."""
+    return ("dense", "sorted", "tiled") if _sortable(penalty) or _smooth(penalty) else ("dense", "tiled")
 
 
 def value_by_engine(
@@ -35,12 +41,33 @@ def value_by_engine(
         temperature: Divides the score differences.
         engine: One of :func:`pair_engines`, or "auto".
     """
-    chosen = choose_engine(engine, pair_engines(penalty), lambda: fastest(lists, _sortable(penalty)))
+    chosen = engine_for(lists, engine, pair_engines(penalty), lambda: _fastest_for(lists, penalty, temperature))
     if chosen == "sorted" and isinstance(penalty, HingePenalty | SquaredHingePenalty):
         return sorted_pair_value(lists, penalty, pairs, temperature)
-    if chosen == "tiled":
+    if chosen == "sorted" and isinstance(penalty, LogisticPenalty) and allowed(lists.scores, lists.real, temperature):
+        return smooth_pair_value(lists, penalty, pairs, temperature)
+    if chosen in ("tiled", "sorted"):  # scores too far apart for sums at nodes
         return tiled_pair_value(lists, lambda gap, _: penalty(gap / temperature), pairs)
     return pair_value(lists, penalty, pairs, temperature)
+
+
+def engine_for(lists: Lists, engine: Engine, available: Sequence[str], best: Callable[[], str]) -> str:
+    """The engine to compute with; weights that learn are known to the dense one alone.
+
+    Raises:
+        ValueError: if another one was asked for with such weights.
+    """
+    if lists.weight.requires_grad and torch.is_grad_enabled():
+        if engine not in ("auto", "dense"):
+            raise ValueError(f"engine: {engine!r} given, expected 'dense' for a weight that requires a gradient")
+        return "dense"
+    return choose_engine(engine, available, best)
+
+
+def _fastest_for(lists: Lists, penalty: Penalty, temperature: float) -> str:
+    if _smooth(penalty) and lists.scores.shape[-1] >= SMOOTH_FROM:
+        return "sorted" if allowed(lists.scores, lists.real, temperature) else "tiled"
+    return fastest(lists, _sortable(penalty))
 
 
 def fastest(lists: Lists, sortable: bool = False) -> str:
@@ -52,5 +79,15 @@ def fastest(lists: Lists, sortable: bool = False) -> str:
     return "tiled" if items >= TILED_FROM or count * items**2 > DENSE_ENTRIES else "dense"
 
 
+def fastest_counts(lists: Lists) -> str:
+    """The engine for smooth ranks; where "sorted" meets scores too far apart, it goes on in blocks."""
+    count, items = lists.scores.shape
+    return "sorted" if items >= COUNTS_FROM or count * items**2 > DENSE_ENTRIES else "dense"
+
+
 def _sortable(penalty: Penalty) -> bool:
     return isinstance(penalty, HingePenalty | SquaredHingePenalty)
+
+
+def _smooth(penalty: Penalty) -> bool:
+    return isinstance(penalty, LogisticPenalty)

@@ -51,7 +51,7 @@ class Logistic(ScoreLoss):
         temperature: float = 1.0,
         pairs: Literal["mean", "sum"] = "mean",
         reduction: Literal["mean", "sum", "none"] = "mean",
-        engine: Literal["auto", "dense", "tiled"] = "auto",
+        engine: Literal["auto", "dense", "sorted", "tiled"] = "auto",
     ) -> None:
         super().__init__({"temperature": temperature, "pairs": pairs, "reduction": reduction, "engine": engine})
 
@@ -127,8 +127,9 @@ class ListMLE(ScoreLoss):
         ties: Literal["efron", "order"] = "efron",
         pairs: Literal["mean", "sum"] = "mean",
         reduction: Literal["mean", "sum", "none"] = "mean",
+        engine: Literal["auto", "dense", "sorted"] = "auto",
     ) -> None:
-        super().__init__({"ties": ties, "pairs": pairs, "reduction": reduction})
+        super().__init__({"ties": ties, "pairs": pairs, "reduction": reduction, "engine": engine})
 
 
 class LambdaNDCG(ScoreLoss):
@@ -161,7 +162,7 @@ class ApproxNDCG(ScoreLoss):
         temperature: float = 0.1,
         pairs: Literal["mean", "sum"] = "mean",
         reduction: Literal["mean", "sum", "none"] = "mean",
-        engine: Literal["auto", "dense", "tiled"] = "auto",
+        engine: Literal["auto", "dense", "sorted", "tiled"] = "auto",
     ) -> None:
         super().__init__(
             {"gain": gain, "temperature": temperature, "pairs": pairs, "reduction": reduction, "engine": engine}

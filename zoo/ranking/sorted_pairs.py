@@ -51,7 +51,7 @@ def _sums(
         weight = divide(weight, weight.amax(-1, keepdim=True))
     scores, order = torch.where(lists.real, lists.scores.double(), torch.inf).sort(dim=-1, stable=True)
     real = lists.real.gather(-1, order)
-    places = _first_segments(_levels(lists).gather(-1, order), scores, real, margin)
+    places = _first_segments(target_levels(lists).gather(-1, order), scores, real, margin)
     mass, centred = weight.gather(-1, order)[real], (scores - _middle(scores, real))[real]
     moments = torch.stack([mass, mass * centred, mass * centred.square()][: 3 if squared else 2])
     cost, slope = _pair_sums(places, moments, centred, margin, squared)
@@ -60,7 +60,7 @@ def _sums(
     total = torch.zeros_like(weight[:, 0]).index_add_(0, owner, cost) / unit
     scale = torch.full_like(total, 1 / unit)
     if pairs == "mean":
-        weighed = _pair_mass(lists, weight)
+        weighed = pair_mass(lists, weight)
         total, scale = divide(total, weighed), divide(scale, weighed)
     slopes = torch.zeros_like(scores)
     slopes[real] = slope * scale[owner]
@@ -159,14 +159,14 @@ def _finer(places: _Places, upper: Tensor, moved: Tensor) -> tuple[_Places, Tens
     return _Places(*whole.index_select(1, source)), moved.index_select(1, source)
 
 
-def _levels(lists: Lists) -> Tensor:
+def target_levels(lists: Lists) -> Tensor:
     """Rank of each real target among the different targets of its list; `(M, N)`, with gaps where fillers stand."""
     target, order = lists.target.sort(dim=-1)
     level = F.pad((target[:, 1:] != target[:, :-1]).cumsum(-1), (1, 0))
     return torch.zeros_like(order).scatter(-1, order, level)
 
 
-def _pair_mass(lists: Lists, weight: Tensor) -> Tensor:
+def pair_mass(lists: Lists, weight: Tensor) -> Tensor:
     """Sum of `w_i w_j` over the pairs with target_i > target_j; `(M,)`, no difference of large numbers."""
     target, order = lists.target.sort(dim=-1)
     sorted_weight = torch.where(lists.real, weight, 0.0).gather(-1, order)

@@ -7,6 +7,8 @@ stays that of a block.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +18,7 @@ from zoo.ranking.engines import Slopes, refuse_second
 from zoo.ranking.lists import Lists
 from zoo.ranking.pairs import Cost
 from zoo.ranking.reduction import divide
+from zoo.ranking.smooth_sums import NODES, Boxes
 
 ROWS, COLUMNS = 256, 1024
 ENTRIES = ROWS * COLUMNS  # of a block
@@ -44,7 +47,10 @@ def tiled_pair_value(
         features: `(M, N)` each, without gradient; their differences are handed to `cost`.
     """
     with torch.no_grad():
-        total, mass, slope = _sums(lists, cost, pairs, tied, features)
+        weight = lists.weight
+        if pairs == "mean":
+            weight = divide(weight, weight.amax(-1, keepdim=True))
+        total, mass, slope = pair_sums(replace(lists, weight=weight), cost, tied, features)
         if pairs == "mean":
             total, slope = divide(total, mass), divide(slope, mass.unsqueeze(-1).expand_as(slope))
         dtype = lists.scores.dtype
@@ -52,18 +58,16 @@ def tiled_pair_value(
     return applied
 
 
-def _sums(
-    lists: Lists, cost: Cost, pairs: Pairs, tied: bool, features: Sequence[Tensor]
+def pair_sums(
+    lists: Lists, cost: Cost, tied: bool = False, features: Sequence[Tensor] = ()
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Weighted costs `(M,)`, weights `(M,)` and slopes `(M, N)`, in float64."""
+    """Weighted costs `(M,)`, weights `(M,)` and slopes `(M, N)`, in float64; without a graph."""
     # descending targets: no item stands above one before it, and half of the blocks hold no pair
     order = None if tied else torch.where(lists.real, lists.target.double(), -torch.inf).argsort(-1, descending=True)
     scores, target, real, weight, *further = (
         x if order is None else x.gather(-1, order)
         for x in (lists.scores, lists.target, lists.real, lists.weight, *features)
     )
-    if pairs == "mean":
-        weight = divide(weight, weight.amax(-1, keepdim=True))
     place = torch.arange(scores.shape[-1], device=scores.device)
     total = torch.zeros(len(scores), dtype=torch.float64, device=scores.device)
     mass, slope = torch.zeros_like(total), torch.zeros_like(scores, dtype=torch.float64)
@@ -96,10 +100,13 @@ def _with_slope(cost: Cost, gap: Tensor, *others: Tensor) -> tuple[Tensor, Tenso
 
 
 class SmoothCounts(torch.autograd.Function):
-    """`sum_{j != i} sigmoid((s_j - s_i) / temperature)` over the real items of each list, `(M, N)`, block by block."""
+    """`sum_{j != i} sigmoid((s_j - s_i) / temperature)` over the real items of each list, `(M, N)`.
+
+    Block by block, or by sums at Chebyshev nodes.
+    """
 
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, scores: Tensor, real: Tensor, temperature: float) -> Tensor:
+    def forward(ctx: Any, scores: Tensor, real: Tensor, temperature: float, nodes: bool) -> Tensor:
         """Counts, 0 where an item is not real.
 
         Args:
@@ -107,9 +114,14 @@ class SmoothCounts(torch.autograd.Function):
             scores: `(M, N)`.
             real: bool `(M, N)`.
             temperature: Divides the differences.
+            nodes: By nodes and not by blocks.
         """
         ctx.save_for_backward(scores, real)
-        ctx.temperature = temperature  # type: ignore[attr-defined]
+        ctx.temperature = temperature
+        ctx.boxes = Boxes(scores.double() / temperature, real, NODES[scores.dtype]) if nodes else None
+        if ctx.boxes is not None:
+            found: Tensor = ctx.boxes.read(ctx.boxes.meet(ctx.boxes.spread(real.double()), torch.sigmoid, turned=True))
+            return torch.where(real, found - 0.5, 0.0).to(scores.dtype)
         counts = torch.zeros_like(scores, dtype=torch.float64)
         for chosen, rows, columns in blocks(*scores.shape):
             gap = scores[chosen, columns].unsqueeze(-2) - scores[chosen, rows].unsqueeze(-1)
@@ -118,17 +130,21 @@ class SmoothCounts(torch.autograd.Function):
         return torch.where(real, counts - 0.5, 0.0).to(scores.dtype)  # an item's own sigmoid is 1/2
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *outer: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None, None]:
         """`sum_j (u_j - u_i) sigmoid'((s_j - s_i) / T) / T` for outer slopes u."""
         with torch.no_grad():
             slope = SmoothCounts._slope(ctx, outer[0])
-        return refuse_second(slope, ctx.saved_tensors[0], outer[0]), None, None  # type: ignore[attr-defined]
+        return refuse_second(slope, ctx.saved_tensors[0], outer[0]), None, None, None
 
     @staticmethod
-    def _slope(ctx: torch.autograd.function.FunctionCtx, outer: Tensor) -> Tensor:
-        scores, real = ctx.saved_tensors  # type: ignore[attr-defined]
-        temperature: float = ctx.temperature  # type: ignore[attr-defined]
+    def _slope(ctx: Any, outer: Tensor) -> Tensor:
+        scores, real = ctx.saved_tensors
+        temperature: float = ctx.temperature
         pull = torch.where(real, outer, 0.0)
+        if ctx.boxes is not None:
+            boxes, pull = ctx.boxes, pull.double()
+            of_pull, of_all = (boxes.read(boxes.meet(boxes.spread(x), _steepness)) for x in (pull, real.double()))
+            return torch.where(real, (of_pull - pull * of_all) / temperature, 0.0).to(scores.dtype)
         slope = torch.zeros_like(scores, dtype=torch.float64)
         for chosen, rows, columns in blocks(*scores.shape):
             gap = scores[chosen, columns].unsqueeze(-2) - scores[chosen, rows].unsqueeze(-1)
@@ -138,3 +154,9 @@ class SmoothCounts(torch.autograd.Function):
             difference = pull[chosen, columns].unsqueeze(-2) - pull[chosen, rows].unsqueeze(-1)
             slope[chosen, rows] += (share * difference).sum(-1)
         return slope.to(scores.dtype) / temperature
+
+
+def _steepness(difference: Tensor) -> Tensor:
+    """Derivative of the sigmoid."""
+    share = difference.sigmoid()
+    return share * (1 - share)
