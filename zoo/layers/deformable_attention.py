@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import cache
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -50,7 +51,8 @@ def deformable_attention(
         engine = "embedding_bag" if bags else "grid_sample"
     kind = torch.float64 if value.dtype == torch.float64 else torch.float32
     # neither autocast nor half precision may touch the coordinates
-    with torch.autocast(value.device.type, enabled=False):
+    mixed = torch.is_autocast_enabled(value.device.type)
+    with torch.autocast(value.device.type, enabled=False) if mixed else nullcontext():
         table, places, shares = value.to(kind), locations.to(kind), weights.to(kind)
         if engine == "grid_sample":
             found = grid_sample_attention(table, shapes, places, shares)

@@ -14,7 +14,7 @@ class ConvNorm(nn.Module):
 
     Args:
         inputs: Channels in.
-        outputs: Channels out, divisible by 32 or by what is the greatest divisor below.
+        outputs: Channels out; normalised in 32 groups, or as many as divide them and leave two channels to each.
         kernel: Side of the kernel.
         stride: 1 or 2.
     """
@@ -22,7 +22,7 @@ class ConvNorm(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2)
-        groups = next(count for count in range(min(GROUPS, outputs), 0, -1) if outputs % count == 0)
+        groups = next(count for count in range(min(GROUPS, max(1, outputs // 2)), 0, -1) if outputs % count == 0)
         self.norm = nn.GroupNorm(groups, outputs)
         nn.init.xavier_uniform_(self.conv.weight)
         nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]

@@ -209,31 +209,29 @@ class RankDETRNetwork(nn.Module):
 
     def smallest_side(self, queries: int) -> int:
         """The side of the smallest square image that gives as many tokens as there are queries."""
+        meta = torch.device("meta")
+        tensors = [*self.backbone.named_parameters(), *self.backbone.named_buffers()]
+        shapes = {name: value.to(meta) for name, value in tensors}
         low, high = 0, 1
-        while self._tokens(high) < queries and high < LARGEST_SIDE:
+        while self._tokens(high, shapes) < queries and high < LARGEST_SIDE:
             low, high = high, high * 2
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (low, middle) if self._tokens(middle) >= queries else (middle, high)
+            low, high = (low, middle) if self._tokens(middle, shapes) >= queries else (middle, high)
         return high
 
-    def _tokens(self, side: int) -> int:
-        """Tokens of a square image, found without computing anything; 0 where the backbone cannot take it."""
-        meta = torch.device("meta")
-        image = torch.empty(1, 3, side, side, device=meta, dtype=self.query_embedding.weight.dtype)
-        total = 0
+    def _tokens(self, side: int, shapes: dict[str, Tensor]) -> int:
+        """Tokens of a square image, found without computing anything; 0 where the backbone cannot take it.
+
+        Args:
+            side: Of the image.
+            shapes: The backbone's tensors on the meta device.
+        """
+        image = torch.empty(1, 3, side, side, device="meta", dtype=self.query_embedding.weight.dtype)
         try:
             with torch.no_grad():
-                found = torch.func.functional_call(
-                    self.backbone, {name: value.to(meta) for name, value in _tensors(self.backbone)}, (image,)
-                )
+                found = torch.func.functional_call(self.backbone, shapes, (image,))
         except (RuntimeError, AssertionError, ValueError):  # a map of no size
             return 0
-        maps = three_maps(found, self.backbone)
-        for part in maps:
-            total += part.shape[2] * part.shape[3]
-        return total + -(-maps[-1].shape[2] // 2) * -(-maps[-1].shape[3] // 2)
-
-
-def _tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
-    return [*module.named_parameters(), *module.named_buffers()]
+        *_, last = maps = three_maps(found, self.backbone)
+        return sum(part.shape[2] * part.shape[3] for part in maps) + -(-last.shape[2] // 2) * -(-last.shape[3] // 2)
