@@ -24,10 +24,10 @@ class Convolutions(nn.Module):
         return a, b, self.c(b)
 
 
-def make_tiny(seed=0, **options):
+def make_tiny(seed=0, queries=6, **options):
     torch.manual_seed(seed)
     sizes = {"test_size": 48, "test_longest": 96}
-    return RankDETR(Convolutions(), 4, 1, 2, 32, 6, 10, 2, 32, 4, **{**sizes, **options})
+    return RankDETR(Convolutions(), 4, 1, 2, 32, queries, 10, 2, 32, 4, **{**sizes, **options})
 
 
 @pytest.fixture

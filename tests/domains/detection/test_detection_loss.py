@@ -277,6 +277,7 @@ def _network(doc, fill, state):
 
 @pytest.mark.facts
 @pytest.mark.parametrize("stage", ["before_switch", "after_switch"])
+@torch.no_grad()
 def test_every_term_of_the_released_code(check_files, stage):
     spec = importlib.util.spec_from_file_location("fill", check_files / "fill.py")
     fill = importlib.util.module_from_spec(spec)

@@ -85,7 +85,7 @@ def test_the_high_order_cost_can_be_left_out(tiny, shapes):
 
 
 def test_a_training_without_an_end_needs_a_length(tiny, shapes):
-    with pytest.raises(InputError, match="a share of a training without an end: give trainer.max_epochs"):
+    with pytest.raises(InputError, match=r"a share of a training without an end: give trainer\.max_epochs"):
         fit(tiny(), shapes, max_epochs=-1)
 
 
@@ -107,7 +107,8 @@ def test_evaluation_gives_coco_s_figures_and_a_row_per_image(tiny, shapes):
     made = data(shapes)
     module.set_classes(made.class_names)
     metrics = MetricCollection(module.build_metrics(), compute_groups=False)
-    rows = [row for batch in made.test_dataloader() for row in module.evaluate_batch(batch, metrics)]
+    with torch.no_grad():
+        rows = [row for batch in made.test_dataloader() for row in module.evaluate_batch(batch, metrics)]
     assert len(rows) == 2
     assert {"id", "objects", "found", "detections"} == set(rows[0])
     found = json.loads(rows[0]["detections"])
@@ -149,9 +150,7 @@ def test_classes_that_do_not_fit(tiny, shapes):
         module.set_classes(["a", "b", "c"])
     module.set_classes(["disc", "square", "star", "hexagon"])
     module._trainer = SimpleNamespace(datamodule=data(shapes))
-    with pytest.raises(
-        InputError, match="the model knows the classes disc, square, star, hexagon, the data has disc, sq"
-    ):
+    with pytest.raises(InputError, match="the model knows the classes disc, square, star, hexagon, the data"):
         module.on_test_start()
 
 
@@ -168,7 +167,7 @@ def test_classes_that_do_not_fit(tiny, shapes):
 def test_arguments_out_of_range(tiny, options, message):
     with pytest.raises(InputError, match=message):
         tiny(**options)
-    with pytest.raises(InputError, match="model.num_classes must be at least 1"):
+    with pytest.raises(InputError, match=r"model\.num_classes must be at least 1"):
         RankDETR(num_classes=0)
 
 

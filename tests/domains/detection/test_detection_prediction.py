@@ -116,9 +116,9 @@ def test_images_that_do_not_fit(model, images, message):
         model.predict(images)
 
 
-def test_more_queries_than_tokens_is_told(model):
-    with pytest.raises(InputError, match=r"images of 8x8 give .* tokens, too few for 6 queries"):
-        model.predict(picture(8, 8), resize=False)
+def test_more_queries_than_tokens_is_told(tiny):
+    with pytest.raises(InputError, match=r"images of 32x32 give 22 tokens, too few for 30 queries"):
+        tiny(queries=30).predict(picture(32, 32), resize=False)
 
 
 def test_rows_of_a_file(model, tmp_path):

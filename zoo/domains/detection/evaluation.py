@@ -149,7 +149,7 @@ def found_objects(detected: Detected, truth: dict[str, Tensor]) -> tuple[Tensor,
 
     real = truth["iscrowd"].cpu() == 0
     boxes, labels = truth["boxes"].cpu()[real], truth["labels"].cpu()[real]
-    overlaps = box_iou(detected.boxes.cpu().float(), boxes)
+    overlaps = box_iou(detected.boxes.detach().cpu().float(), boxes)
     overlaps[detected.labels.cpu()[:, None] != labels[None]] = -1
     matrix = overlaps.numpy()
     free = np.ones(len(labels), dtype=bool)

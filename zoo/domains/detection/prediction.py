@@ -43,7 +43,7 @@ class Prediction(ZooModule):
 
         Args:
             images: ``(B, 3, H, W)``, ``(3, H, W)`` as a batch of one, or a list of images of any sizes; RGB, upright,
-                uint8 or float in [0, 1].
+                uint8, or float in [0, 1], which is brought to 8 bits.
             threshold: Scores below it are left out, in [0, 1].
             resize: Whether images are brought to the size of the test (shorter side 800, longer at most 1,333, or as
                 the recipe says); False keeps their size.
@@ -61,7 +61,7 @@ class Prediction(ZooModule):
             raise InputError(f"threshold must be in [0, 1], got {threshold}")
         if not preprocess:
             return self._raw(images)
-        whole = [_bytes(one, given) for one, given in zip(as_images(images), _each(images), strict=True)]
+        whole = [(255 * image).round().to(torch.uint8) for image in as_images(images)]
         training = self.network.training
         self.network.eval()
         try:
@@ -164,17 +164,3 @@ def _rows(found: Detected, size: Sequence[int], place: Row) -> list[Row]:
         sides = {side: round(value, 2) for side, value in zip(SIDES, box, strict=True)}
         rows.append({**place, "label": name, "class": label, "score": round(score, 6), **sides, **extent})
     return rows or [{**place, "label": "", **NOTHING, **extent}]
-
-
-def _each(images: Any) -> list[Any]:
-    """The images that a user gave, one by one."""
-    if isinstance(images, list | tuple):
-        return list(images)
-    return [images] if images.ndim == 3 else list(images)
-
-
-def _bytes(image: Tensor, given: Any) -> Tensor:
-    """An image in [0, 1] as 0..255: the very bytes where bytes were given."""
-    scaled = image * 255
-    kind = str(given.dtype).rsplit(".", 1)[-1]
-    return scaled.round().to(torch.uint8) if kind == "uint8" else scaled
