@@ -1,7 +1,5 @@
 """Prediction in memory and on files, evaluation by windows, and what `zoo predict` writes."""
 
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -197,7 +195,7 @@ def test_zoo_predict_writes_table_pictures_density_and_points(module, images, tm
         def module(self, device):
             return module
 
-    monkeypatch.setattr("zoo.checkpoint.open_target", lambda *arguments, **options: Target())
+    monkeypatch.setattr("zoo.hub.open_target", lambda *arguments, **options: Target())
     folder = tmp_path / "in"
     save_image(folder / "one" / "a.png", images[0])
     save_image(folder / "two" / "a.jpg", images[1])
@@ -268,27 +266,3 @@ def test_drawing_keeps_the_sum():
     assert shrunk.values.shape == (1000, 17)
     torch.testing.assert_close(shrunk.values, coarse(tall, 3))
     draw_agreement([{"trees": 3, "count": 2.5, "token_count": -1.0}])
-
-
-# -- the released network
-
-
-@pytest.mark.facts
-def test_the_released_windows(check_files):
-    """The official sliding evaluation of a larger image, map and count."""
-    sys.path.insert(0, str(check_files))
-    try:
-        import fill
-    finally:
-        sys.path.pop(0)
-    from zoo.domains.counting import convert
-
-    doc = fill.load(check_files / "treeformer.json")
-    with torch.device("meta"):
-        module = TreeFormer(token="first_patch")
-    module.load_state_dict(convert(fill.make_checkpoint(doc))[0], assign=True)
-    large = fill.inputs(doc)["large_image"]
-    found = module.eval().predict(large, tiling="official", preprocess=False)
-    expected = doc["expected"]["tiled"]
-    assert float(found.count) == pytest.approx(expected["count"], rel=1e-4)
-    assert not fill.compare({"map": expected["map"]}, {"map": found.density}, **doc["tolerance"])
