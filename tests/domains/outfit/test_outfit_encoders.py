@@ -74,6 +74,9 @@ def test_sentences_of_like_meaning_are_near_and_kept(own_cache):
     assert kept.is_file()
 
 
+WIDTH = 40
+
+
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     """A CLIP of random weights in a local folder, with a tokenizer of letters."""
@@ -87,9 +90,9 @@ def clip(tmp_path_factory):
     text = {**small, "vocab_size": len(words), "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
     torch.manual_seed(0)
     config = transformers.CLIPConfig(
-        text_config={**text, "projection_dim": 512},
-        vision_config={**small, "image_size": 32, "patch_size": 8, "projection_dim": 512},
-        projection_dim=512,
+        text_config={**text, "projection_dim": WIDTH},
+        vision_config={**small, "image_size": 32, "patch_size": 8, "projection_dim": WIDTH},
+        projection_dim=WIDTH,
     )
     transformers.CLIPModel(config).eval().save_pretrained(folder)
     transformers.CLIPTokenizer.from_pretrained(str(folder)).save_pretrained(folder)
@@ -100,11 +103,12 @@ def test_a_clip_of_transformers(clip):
     import transformers
 
     encoder = ItemEncoder(f"clip:{clip}", False, 32, f"clip:{clip}")
-    assert encoder.widths == (512, 512)
+    assert encoder.widths == (WIDTH, WIDTH)
+    assert ItemEncoder("clip:hub/name", False, 32, "clip:hub/name").widths == (512, 512)
     assert not encoder.carried
     picture = torch.randint(0, 256, (3, 40, 60), dtype=torch.uint8)
     image, text = encoder.image_features([picture]), encoder.text_features(["red hat", "", "boots"])
-    assert (image.shape, text.shape) == ((1, 512), (3, 512))
+    assert (image.shape, text.shape) == ((1, WIDTH), (3, WIDTH))
     vision = transformers.CLIPVisionModelWithProjection.from_pretrained(clip).eval()
     words = transformers.CLIPTextModelWithProjection.from_pretrained(clip).eval()
     tokens = transformers.AutoTokenizer.from_pretrained(clip)(
@@ -115,6 +119,8 @@ def test_a_clip_of_transformers(clip):
         said = words(**tokens).text_embeds
     np.testing.assert_allclose(image, expected.numpy(), atol=1e-5)
     np.testing.assert_allclose(text[:1], said.numpy(), atol=1e-5)
+    alone = ItemEncoder("colours", False, 32, f"clip:{clip}").text_features(["red hat"])
+    np.testing.assert_allclose(alone, text[:1], atol=1e-5)
     assert not text[1].any()
     assert encoder.pictures([picture]).shape == (1, 3, 32, 32)
 

@@ -217,6 +217,17 @@ def test_retrieve_searches_the_category_or_by_text(model):
     assert sorted(plain.places.tolist()) == list(range(500))
 
 
+def test_a_target_that_means_nothing_is_told(model):
+    module, partial = model(variant="official"), torch.randn(3, 80)
+    with pytest.warns(UserWarning, match="'shoes' has no influence: the gallery names no categories, and this network"):
+        found = module.retrieve(partial, "shoes", torch.randn(9, 80), 2)
+    assert found.places.tolist()  # everything is searched all the same
+    gallery = module.index(torch.randn(9, 80), categories=["shoes", "hat", "bag"] * 3)
+    assert sorted(module.retrieve(partial, "shoes", gallery, 9).places.tolist()) == [0, 3, 6]
+    with pytest.warns(UserWarning, match="the gallery has no such category"):
+        module.retrieve(partial, "boots", gallery, 2)
+
+
 def test_the_gallery_orders_near_equal_items_exactly():
     base = torch.full((300, 8), 50.0)
     base[:, 0] += torch.arange(300).flip(0) * 1e-4

@@ -3,12 +3,13 @@
 import json
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from torchvision.io import write_png
 
-from zoo.domains.reid import Embeddings, GalleryIndex
+from zoo.domains.reid import Embeddings, GalleryIndex, gallery
 from zoo.domains.reid.gallery import joined
 from zoo.domains.reid.prediction import gallery_file
 from zoo.errors import InputError
@@ -46,6 +47,8 @@ def test_embeddings_of_what_a_user_has(model):
     tokens = model.network.text_tower.tokenizer(["a man in red"])
     assert torch.equal(model.encode_text(tokens).tse, text.tse)
     assert torch.equal(model.encode_text(tokens[0]).tse, text.tse)
+    assert torch.equal(model.encode_text(tokens.numpy()).tse, text.tse)
+    assert torch.equal(model.encode_text(np.array(["a man in red"])).tse, text.tse)
     assert model.encode_text(["a man", "a woman in blue"]).tse.shape == (2, 24)
 
 
@@ -88,7 +91,7 @@ def test_bad_input_is_named(model, call, message):
         call(model)
 
 
-def test_search_is_exact_and_equal_images_keep_their_order():
+def test_search_is_exact_and_equal_images_keep_their_order(monkeypatch):
     torch.manual_seed(0)
     images = Embeddings(torch.randn(300, 8), torch.randn(300, 12))
     images.bge[200:], images.tse[200:] = images.bge[100:200].clone(), images.tse[100:200].clone()
@@ -105,6 +108,8 @@ def test_search_is_exact_and_equal_images_keep_their_order():
     bge, tse = index.parts(texts, places)
     torch.testing.assert_close((bge + tse) / 2, scores)
     assert index.search(texts, 1000)[0].shape == (5, 300)
+    monkeypatch.setattr(gallery, "_BLOCK", 600)  # two queries at a time
+    assert torch.equal(index.search(texts, 20)[1], places)
 
 
 def test_a_gallery_is_embedded_once_and_changes_are_seen(model, folder, capsys):

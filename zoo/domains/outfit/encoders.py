@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import zlib
@@ -177,7 +178,7 @@ class ItemEncoder:
         for start in range(0, len(texts), _BATCH):
             chunk = texts[start : start + _BATCH]
             if str(self.text).startswith("clip:"):
-                network, tokens = self._clip
+                network, tokens = self._text_clip
                 given = tokens(
                     chunk, padding="max_length", truncation=True, max_length=CLIP_TOKENS, return_tensors="pt"
                 )
@@ -199,7 +200,7 @@ class ItemEncoder:
         if self.image == "colours":
             image = 3 * GRID * GRID
         elif self.image is not None and self.image.startswith("clip:"):
-            image = 512
+            image = _clip_width(self.image)
         elif self.image is not None:
             with torch.device("meta"):
                 network: Any = image_backbone(self.image, False, num_classes=0)
@@ -209,13 +210,18 @@ class ItemEncoder:
         elif self.text is not None and self.text.startswith("sentence:"):
             text = int(self._sentence[0].config.hidden_size)
         elif self.text is not None:
-            text = 512 if self.text.startswith("clip:") else 384
+            text = _clip_width(self.text) if self.text.startswith("clip:") else 384
         return image, text
 
     @cached_property
     def _clip(self) -> tuple[Any, Any]:
-        name = str(self.image if str(self.image).startswith("clip:") else self.text).removeprefix("clip:")
-        return _pretrained("CLIPModel", name, "CLIP")
+        return _pretrained("CLIPModel", str(self.image).removeprefix("clip:"), "CLIP")
+
+    @cached_property
+    def _text_clip(self) -> tuple[Any, Any]:
+        if self.text == self.image:
+            return self._clip  # loaded once
+        return _pretrained("CLIPModel", str(self.text).removeprefix("clip:"), "CLIP")
 
     @cached_property
     def _sentence(self) -> tuple[Any, Any]:
@@ -227,6 +233,12 @@ class ItemEncoder:
                 raise InputError(f"the sentence encoder {name!r} comes in a package that is not installed: {command}")
             name = str(Path(next(iter(found.submodule_search_locations))) / folder)
         return _pretrained("AutoModel", name, "sentence encoder")
+
+
+def _clip_width(name: str) -> int:
+    """Width of a CLIP's embeddings: what a local folder says, else 512, that of every ViT-B."""
+    config = Path(name.removeprefix("clip:")) / "config.json"
+    return int(json.loads(config.read_text()).get("projection_dim", 512)) if config.is_file() else 512
 
 
 def _pretrained(kind: str, name: str, what: str) -> tuple[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -145,14 +146,23 @@ class OutfitUse(ZooModule):
         Args:
             partial: The items that are there.
             target: The category that is looked for, or a text that describes it. Where the gallery has that category
-                only its items come; where it has not, the text alone guides a network that can be told (``paper``).
+                only its items come; where it has not, the text alone guides a network that can be told (``paper``),
+                and another one warns that it means nothing.
             gallery: A :class:`Gallery` (:meth:`index`), or what it is made of.
             k: How many; all where there are fewer.
         """
         self.eval()
         searched = gallery if isinstance(gallery, Gallery) else self.index(gallery)
-        query = self.network.embed_query([self.features_of(partial, "partial")], self._target(target, 1))[0]
-        return searched.search(query, k, searched.members(target) if target else None)
+        told, members = self._target(target, 1), searched.members(target) if target else None
+        if target and told is None and members is None:
+            kinds = "has no such category" if searched.categories is not None else "names no categories"
+            warnings.warn(
+                f"retrieve: {target!r} has no influence: the gallery {kinds}, and this network cannot be told what is "
+                "looked for",
+                stacklevel=2,
+            )
+        query = self.network.embed_query([self.features_of(partial, "partial")], told)[0]
+        return searched.search(query, k, members)
 
     def _many(self, outfits: Any, name: str) -> list[Tensor]:
         if isinstance(outfits, Tensor | np.ndarray) and outfits.ndim == 3:

@@ -29,7 +29,7 @@ from zoo.domains.reid.picture import Search, draw
 from zoo.domains.reid.prediction import RDEPrediction
 from zoo.domains.reid.towers import ImageTower, TextTower
 from zoo.errors import InputError
-from zoo.layers import pretrained_allowed
+from zoo.layers import ImageSteps, pretrained_allowed
 from zoo.metrics import TextImageRetrieval
 from zoo.ranking import SimilarityLoss, TripletAlignment
 from zoo.training import Batch, ParameterGroup, Row
@@ -324,6 +324,13 @@ class RDE(RDEPrediction):
         return draw(searches, len(owner) - len(searches))
 
     # -- export
+
+    def image_steps(self) -> ImageSteps:
+        """Images resized to exactly the tower's size; captions stay token ids."""
+        tower = self.network.image_tower
+        height, width = tower.image_size
+        mean, std = tuple(map(float, tower.mean)), tuple(map(float, tower.std))
+        return ImageSteps((height, width), None, mean, std, passes=False)  # type: ignore[arg-type]
 
     def export_inputs(self) -> dict[str, Tensor]:
         """Two images and two captions."""

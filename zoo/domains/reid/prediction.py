@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,6 +26,7 @@ from zoo.training.root import cache_dir
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Texts = str | Sequence[str] | Tensor | np.ndarray  # strings, or token ids
 BATCH = 64
 SHOWN = 8
 TOP = 10
@@ -74,11 +76,11 @@ class RDEPrediction(ZooModule):
         return self._evaluating(self.network.encode_image, self.normalised(pixels.to(self.device)))
 
     @torch.no_grad()
-    def encode_text(self, texts: str | Sequence[str] | Tensor, preprocess: bool = True) -> Embeddings:
+    def encode_text(self, texts: Texts, preprocess: bool = True) -> Embeddings:
         """Embeds captions.
 
         Args:
-            texts: Strings, or token ids ``(B, L)``.
+            texts: Strings, or token ids ``(B, L)`` or ``(L,)``.
             preprocess: Without effect: strings are tokenized, token ids are not.
 
         Returns:
@@ -87,8 +89,11 @@ class RDEPrediction(ZooModule):
         Raises:
             InputError: A caption is empty or no text, or the ids do not fit; names it.
         """
-        if isinstance(texts, Tensor):
-            tokens = texts if texts.ndim == 2 else texts.unsqueeze(0)
+        if isinstance(texts, np.ndarray) and texts.dtype.kind in "US":
+            texts = texts.reshape(-1).tolist()
+        if isinstance(texts, Tensor | np.ndarray):
+            tokens = torch.as_tensor(texts)
+            tokens = tokens.unsqueeze(0) if tokens.ndim == 1 else tokens
         else:
             captions = [texts] if isinstance(texts, str) else list(texts)
             if not captions:
@@ -101,7 +106,9 @@ class RDEPrediction(ZooModule):
         """Cosine similarities of captions and images: ``.bge``, ``.tse`` and their mean ``.fused``, each ``(T, I)``."""
         return similarities(image_embeddings, text_embeddings)
 
-    def predict(self, images: Any, texts: str | Sequence[str] | Tensor, preprocess: bool = True) -> Similarities:
+    def predict(
+        self, images: Any, texts: Texts, preprocess: bool = True
+    ) -> Similarities:
         """Similarities ``(T, I)`` of captions and images; see :meth:`encode_image` and :meth:`encode_text`."""
         return self.similarity(self.encode_image(images, preprocess), self.encode_text(texts, preprocess))
 
