@@ -56,10 +56,17 @@ def choose_engine(engine: Engine, available: Sequence[str], best: Callable[[], s
     wanted = engine if engine != "auto" else _CHOSEN.get()
     if wanted != "auto" and wanted in available:
         return wanted
-    # a compiler and torch.func see through dense code alone
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-        return "dense"
-    return best()
+    return "dense" if traced() else best()
+
+
+def traced() -> bool:
+    """Whether a compiler or torch.func looks on: they see through dense code alone."""
+    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+
+
+def can_look(x: Tensor) -> bool:
+    """Whether asking for a value costs next to nothing: no device to wait for, nobody who looks on."""
+    return x.device.type == "cpu" and not traced()
 
 
 class Slopes(torch.autograd.Function):

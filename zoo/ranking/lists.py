@@ -20,6 +20,7 @@ from zoo.ranking.checks import (
     check_like,
     check_real,
 )
+from zoo.ranking.engines import can_look
 from zoo.ranking.reduction import divide, reduce_values
 
 
@@ -35,6 +36,8 @@ class Lists:
     """bool: the item counts."""
     weight: Tensor
     """dtype of the scores; above 0 where real."""
+    plain: bool = False
+    """Every item is real and weighs 1, known without a look."""
 
 
 ListValue = Callable[[Lists], Tensor]
@@ -104,13 +107,15 @@ def _flatten(scores: Tensor, target: Tensor, mask: Tensor | None, weight: Tensor
     wide = torch.int64
     if target.is_floating_point():  # as wide as the scores too: differences of targets enter next to those of scores
         wide = torch.promote_types(dtype, accumulation_dtype(target))
+    plain = mask is None and weight is None
     real = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask
     if weight is None:
         weight = torch.ones_like(scores, dtype=dtype)
     else:
         real = real & (weight != 0)
-    flat = (x.reshape(-1, items) for x in (scores.to(dtype), target.detach().to(wide), real, weight.to(dtype)))
-    return Lists(*flat)
+    wide_scores, wide_target = scores.to(dtype), target.detach().to(wide)
+    flat = [x.reshape(-1, items) for x in (wide_scores, wide_target, real, weight.to(dtype))]
+    return Lists(flat[0], flat[1], flat[2], flat[3], plain)
 
 
 def _evaluate(value: ListValue, lists: Lists, tied_lists: TiedLists) -> tuple[Tensor, Tensor]:
@@ -119,6 +124,8 @@ def _evaluate(value: ListValue, lists: Lists, tied_lists: TiedLists) -> tuple[Te
     Whatever does not count is replaced here, before the loss is computed: nan and inf leak through a product with 0.
     """
     rankable = _has_two_targets(lists) if tied_lists == "skip" else lists.real.sum(-1) > 1
+    if lists.plain and can_look(lists.scores) and bool(rankable.all()):
+        return value(lists), rankable
     real = lists.real & rankable.unsqueeze(-1)
     scores, weight = torch.where(real, lists.scores, 0.0), torch.where(real, lists.weight, 0.0)
     values = value(Lists(scores, torch.where(real, lists.target, 0), real, weight))
@@ -127,6 +134,8 @@ def _evaluate(value: ListValue, lists: Lists, tied_lists: TiedLists) -> tuple[Te
 
 def _has_two_targets(lists: Lists) -> Tensor:
     """bool `(M,)`: two real items of the list have different targets."""
+    if lists.plain:
+        return lists.target.amax(-1) > lists.target.amin(-1)
     whole = torch.iinfo(torch.int64)
     bottom, top = (-torch.inf, torch.inf) if lists.target.is_floating_point() else (whole.min, whole.max)
     highest = torch.where(lists.real, lists.target, bottom).amax(-1)

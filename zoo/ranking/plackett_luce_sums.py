@@ -34,38 +34,49 @@ def plackett_luce_by_engine(lists: Lists, ties: ListTies, engine: Engine) -> Ten
 
 def _sums(lists: Lists, ties: ListTies) -> tuple[Tensor, Tensor] | None:
     """Values `(M,)` and slopes `(M, N)`; None where the scores lie too far apart."""
-    everything = bool(lists.real.all())
     high, low = lists.scores.amax(-1, keepdim=True), lists.scores.amin(-1, keepdim=True)  # fillers are 0
     if not bool((high - low <= SUMS_RANGE).all()):  # a nan is in no range
         return None
     target, order = lists.target.sort(dim=-1, descending=True, stable=True)
-    scores = (lists.scores.double() - high.double()).gather(-1, order)
+    scores = lists.scores.gather(-1, order).double().sub_(high)
     mass, real, weight = scores.exp(), None, None
-    if not everything or not bool((lists.weight == 1).all()):
+    if not lists.plain:
         real, weight = lists.real.gather(-1, order), lists.weight.double().gather(-1, order)
         weight = torch.where(real, weight, 0.0)
-        mass, scores = mass * weight, torch.where(real, scores + weight.log(), 0.0)
-    below = mass.flip(-1).cumsum(-1).flip(-1)
-    if ties == "order" or (everything and not bool((target[:, 1:] == target[:, :-1]).any())):
-        cost, pulled = _untied(below, weight)
+        mass, scores = mass.mul_(weight), torch.where(real, scores + weight.log(), 0.0)
+    below = mass.flip(-1).cumsum_(-1).flip(-1)
+    same = target[:, 1:] == target[:, :-1] if ties == "efron" else target[:, :0]
+    tied = same.any(-1).nonzero().squeeze(-1)  # without ties, both forms are the same
+    found = None
+    if len(tied):
+        every = len(tied) == len(target)
+        parts = (x if every or x is None else x[tied] for x in (target, below, real, weight))
+        found = _tied(*parts)  # type: ignore[arg-type]
+    if found is not None and len(tied) == len(target):
+        cost, pulled = found
     else:
-        cost, pulled = _tied(target, real, below, weight)
-    own = scores if weight is None else weight * scores
-    slopes = mass.mul_(pulled).sub_(1.0 if weight is None else weight)
-    slopes = torch.empty_like(slopes).scatter_(-1, order, slopes)
-    return (cost - own.sum(-1)).to(lists.scores.dtype), slopes.to(lists.scores.dtype)
+        cost, pulled = _untied(below, weight)
+        if found is not None:
+            cost[tied], pulled[tied] = found
+    own = scores if weight is None else scores.mul_(weight)
+    slopes = mass.mul_(pulled).sub_(1.0 if weight is None else weight).to(lists.scores.dtype)
+    values = (cost - own.sum(-1)).to(lists.scores.dtype)
+    return values, torch.empty_like(slopes).scatter_(-1, order, slopes)
 
 
 def _untied(below: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Sum of `w log D`, `(M,)`, and of `w / D` over the items not below each, `(M, N)`; D is the mass not above."""
+    """Sum of `w log D`, `(M,)`, and of `w / D` over the items not below each, `(M, N)`; overwrites D.
+
+    D is the mass that does not stand above an item.
+    """
     if weight is None:
-        return below.log().sum(-1), below.reciprocal().cumsum(-1)
+        return below.log().sum(-1), below.reciprocal_().cumsum_(-1)
     counted = weight > 0
     cost = torch.where(counted, weight * below.log(), 0.0)
-    return cost.sum(-1), torch.where(counted, weight / below, 0.0).cumsum(-1)
+    return cost.sum(-1), torch.where(counted, weight / below, 0.0).cumsum_(-1)
 
 
-def _tied(target: Tensor, real: Tensor | None, below: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+def _tied(target: Tensor, below: Tensor, real: Tensor | None, weight: Tensor | None) -> tuple[Tensor, Tensor]:
     """The same with Efron's denominators `R + (1 - r / d) T` in each block of d ties."""
     start, end = _block_ends(target)
     place = torch.arange(target.shape[-1], device=target.device)
@@ -95,6 +106,7 @@ def _block_ends(target: Tensor) -> tuple[Tensor, Tensor]:
     items = target.shape[-1]
     new = F.pad(target[:, 1:] != target[:, :-1], (1, 1), value=True)  # a block begins here, or the list ends
     place = torch.arange(items + 1, device=target.device).expand(len(target), -1)
-    start = torch.where(new, place, 0)[:, :-1].cummax(-1).values
-    end = torch.where(new, place, items)[:, 1:].flip(-1).cummin(-1).values.flip(-1)
+    start = (new * place)[:, :-1].cummax(-1).values
+    # counted from behind, so that what begins no block is a 0 there as well
+    end = items - (new * (items - place))[:, 1:].flip(-1).cummax(-1).values.flip(-1)
     return start, end
