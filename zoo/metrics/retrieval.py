@@ -116,22 +116,35 @@ def blocked_ranks(queries: Side, gallery: Side, cameras: bool = False, block: in
     Returns:
         ``bge``, ``tse``, ``fused`` and, if asked for, ``same_camera`` and ``other_camera``.
     """
-    step = max(1, block // max(1, len(gallery.identity)))
-    found: dict[str, list[Ranks]] = {}
-    for start in range(0, len(queries.identity), step):
+    step, count = max(1, block // max(1, len(gallery.identity))), len(queries.identity)
+    # all results are there before the first block: small ones between large ones would keep the heap from shrinking
+    kinds = (*KINDS, *((SAME, OTHER) if cameras else ()))
+    found = {name: _no_ranks(count, queries.bge.device) for name in kinds}
+    for start in range(0, count, step):
         part = Side(*(tensor[start : start + step] for tensor in queries))
         relevant = part.identity.unsqueeze(1) == gallery.identity
         bge, tse = part.bge @ gallery.bge.T, part.tse @ gallery.tse.T
         for name, similarity in (("bge", bge), ("tse", tse)):
-            found.setdefault(name, []).append(_ranks(similarity, relevant))
+            _put(found[name], start, _ranks(similarity, relevant))
         fused = bge.add_(tse).div_(2)
-        found.setdefault("fused", []).append(_ranks(fused, relevant))
+        _put(found["fused"], start, _ranks(fused, relevant))
         if cameras:
             same = part.camera.unsqueeze(1) == gallery.camera
             for name, wanted in ((SAME, same), (OTHER, ~same)):
                 kept = relevant & wanted
-                found.setdefault(name, []).append(_ranks(fused.masked_fill(relevant & ~wanted, -torch.inf), kept))
-    return {name: Ranks(*(torch.cat(parts) for parts in zip(*blocks, strict=True))) for name, blocks in found.items()}
+                _put(found[name], start, _ranks(fused.masked_fill(relevant & ~wanted, -torch.inf), kept))
+    return found
+
+
+def _no_ranks(count: int, device: torch.device) -> Ranks:
+    first, ap, inp = (torch.zeros(count, dtype=torch.float64, device=device) for _ in range(3))
+    counted = torch.zeros(count, dtype=torch.bool, device=device)
+    return Ranks(first, ap, inp, counted, torch.zeros(count, dtype=torch.long, device=device))
+
+
+def _put(found: Ranks, start: int, part: Ranks) -> None:
+    for whole, values in zip(found, part, strict=True):
+        whole[start : start + len(values)] = values
 
 
 def summary(ranks: Ranks) -> dict[str, float]:
