@@ -173,4 +173,4 @@ def floats(state: Mapping[str, Tensor], notes: list[str]) -> dict[str, Tensor]:
     other = [tensor.dtype for tensor in state.values() if tensor.dtype != torch.float32]
     if other:
         notes.append(f"turned {len(other)} tensors from {other[0]} to float32")
-    return {name: tensor.detach().float().contiguous() for name, tensor in state.items()}
+    return {name: tensor.detach().float() for name, tensor in state.items()}
