@@ -11,24 +11,28 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torchmetrics import MetricCollection
 
 from zoo._version import __version__
 from zoo.errors import InputError, ZooError
+from zoo.layers import FromImages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from zoo.training import ZooModule
+    from zoo.training import ZooData, ZooModule
 
 Format = Literal["torch", "onnx"]
 SUFFIXES: dict[Format, str] = {"torch": ".pt2", "onnx": ".onnx"}
 TOLERANCE = 1e-3  # of the largest output; kernels of another runtime add in another order
 BATCHES = (2, 1, 3)
+IMAGES = "images"
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Exported:
         outputs: Names.
         difference: The largest deviation from the eager network, relative to the largest output.
         opset: Of ONNX; None for torch.export.
+        real: Batches of real inputs among those that it was checked with.
     """
 
     path: Path
@@ -50,6 +55,7 @@ class Exported:
     outputs: list[str]
     difference: float
     opset: int | None
+    real: int = 0
 
 
 class Flat(nn.Module):
@@ -82,24 +88,34 @@ def named_tensors(output: Any, name: str = "output") -> list[tuple[str, Tensor]]
     raise ZooError(f"the output {name!r} is a {type(output).__name__}, which no exported network can give")
 
 
-def export(module: ZooModule, path: Path, form: Format) -> Exported:
-    """Writes a network and checks it against the eager one with batches of 1, 2 and 3.
+def export(
+    module: ZooModule, path: Path, form: Format, images: bool = False, real: Sequence[Mapping[str, Tensor]] = ()
+) -> Exported:
+    """Writes a network and checks it against the eager one with batches of 1, 2 and 3, and with real inputs.
 
     Args:
         module: In eval mode.
         path: The file to write; it appears whole or not at all.
         form: ``torch`` (torch.export, ``.pt2``) or ``onnx``.
+        images: Include what the method does before and after the network: the file takes ``images (B, 3, H, W)`` uint8
+            of any size and gives what users want.
+        real: Batches of the network's inputs by name, see :func:`seen_inputs`; of images where those are included.
 
     Raises:
         InputError: The method cannot be exported and says why, or a package is missing.
         ZooError: The export fails, or its result differs from the eager network.
     """
     inputs = module.export_inputs()
-    network = Flat(module.network).eval()
+    inner, open_dims = module.network, {name: (0, *module.export_dynamic.get(name, ())) for name in inputs}
+    examples: list[Mapping[str, Tensor]] = [inputs]
+    if images:
+        inner, examples = _with_images(module, inputs)
+        inputs = dict(examples[0])
+        open_dims = {name: (0, 2, 3) if name == IMAGES else open_dims[name] for name in inputs}
+    network = Flat(inner).eval()
     with torch.no_grad():
-        found = [name for name, _ in named_tensors(module.network(*inputs.values()))]
+        found = [name for name, _ in named_tensors(inner(*inputs.values()))]
     names = [f"out_{name}" if name in inputs else name for name in found]  # ONNX has one name space
-    open_dims = {name: (0, *module.export_dynamic.get(name, ())) for name in inputs}
     if form == "onnx":
         _require_onnx()
     write = _torch if form == "torch" else _onnx
@@ -107,15 +123,75 @@ def export(module: ZooModule, path: Path, form: Format) -> Exported:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, working = tempfile.mkstemp(prefix=f".{path.name}.", suffix=SUFFIXES[form], dir=path.parent)
     os.close(handle)
+    card = {**_card(module), "zoo_processing": "inside" if images else "outside"}
     try:
         with _quiet():
-            run, opset = write(_program(network, inputs, open_dims), Path(working), list(inputs), names, _card(module))
-            difference = _compare(network, run, inputs, names)
+            run, opset = write(_program(network, inputs, open_dims), Path(working), list(inputs), names, card)
+            checks = [_batch(example, size) for example in examples for size in BATCHES]
+            difference = max(_compare(network, run, batch, names) for batch in [*checks, *map(dict, real)])
         os.chmod(working, 0o644)
         os.replace(working, path)
     finally:
         Path(working).unlink(missing_ok=True)
-    return Exported(path, path.stat().st_size, shapes, names, difference, opset)
+    return Exported(path, path.stat().st_size, shapes, names, difference, opset, len(real))
+
+
+def _batch(example: Mapping[str, Tensor], size: int) -> dict[str, Tensor]:
+    return {name: tensor[[place % len(tensor) for place in range(size)]] for name, tensor in example.items()}
+
+
+def _with_images(module: ZooModule, inputs: Mapping[str, Tensor]) -> tuple[FromImages, list[Mapping[str, Tensor]]]:
+    """The network with its image processing, and example inputs of two image sizes."""
+    steps = module.image_steps()
+    if steps is None:
+        raise InputError(
+            f"--images: {type(module).__name__} takes {', '.join(inputs)}, not images; export it without --images"
+        )
+    generator = torch.Generator().manual_seed(0)
+    others = {name: tensor for name, tensor in inputs.items() if name not in steps.inputs}
+    height, width = steps.size
+    examples = []
+    for shape in ((2 * height + 3, 2 * width - 1), (height + 5, 3 * width)):
+        pixels = torch.randint(0, 256, (2, 3, *shape), generator=generator).to(torch.uint8)
+        examples.append({IMAGES: pixels, **others})
+    return FromImages(module.network, list(inputs), steps), list(examples)
+
+
+def seen_inputs(module: ZooModule, data: ZooData, batches: int = 1) -> list[dict[str, Tensor]]:
+    """What the network really gets in an evaluation, by the names of :meth:`ZooModule.export_inputs`.
+
+    Args:
+        module: In eval mode.
+        data: Its data.
+        batches: How many test batches are run.
+
+    Returns:
+        One dictionary per call of the network; empty for a method that evaluates by parts of its network, or whose data
+        is not here.
+    """
+    wanted, calls = module.export_inputs(), list[dict[str, Tensor]]()
+
+    def keep(_: nn.Module, given: tuple[Any, ...]) -> None:
+        tensors = [value for value in given if isinstance(value, Tensor)]
+        fits = len(tensors) == len(wanted) and all(
+            tensor.ndim == example.ndim and tensor.dtype == example.dtype and len(tensor)
+            for tensor, example in zip(tensors, wanted.values(), strict=True)
+        )
+        if fits and len(calls) < batches:
+            calls.append({name: tensor.clone() for name, tensor in zip(wanted, tensors, strict=True)})
+
+    handle = module.network.register_forward_pre_hook(keep)
+    metrics: Any = None
+    try:
+        metrics = MetricCollection(dict(module.build_metrics()), compute_groups=False)
+        with torch.no_grad():
+            for batch in islice(data.test_dataloader(), batches):
+                module.evaluate_batch(batch, metrics)
+    except (InputError, RuntimeError):  # no data here, or an evaluation that wants a trainer
+        return calls
+    finally:
+        handle.remove()
+    return calls
 
 
 Run = Callable[[Sequence[Tensor]], Sequence[Tensor]]
@@ -171,29 +247,27 @@ def _onnx(
     return run, int(exported.model.opset_imports[""])
 
 
-def _compare(network: nn.Module, run: Run, inputs: Mapping[str, Tensor], names: Sequence[str]) -> float:
-    """The largest relative deviation over several batch sizes."""
-    worst = 0.0
-    for size in BATCHES:
-        batch = [tensor[[place % len(tensor) for place in range(size)]] for tensor in inputs.values()]
-        with torch.no_grad():
-            eager = network(*batch)
-        found = run(batch)
-        for name, expected, given in zip(names, eager, found, strict=True):
-            if tuple(given.shape) != tuple(expected.shape):
-                raise ZooError(
-                    f"output {name!r} of the exported network has shape {tuple(given.shape)} for a batch of {size}, "
-                    f"the eager one {tuple(expected.shape)}"
-                )
-            scale = float(expected.abs().max()) if expected.numel() else 1.0
-            gap = float((given.double() - expected.double()).abs().max()) if expected.numel() else 0.0
-            deviation = gap / max(scale, 1e-6)
-            if not deviation <= TOLERANCE:
-                raise ZooError(
-                    f"output {name!r} of the exported network differs from the eager one by {deviation:.2g} of its "
-                    f"largest value for a batch of {size}"
-                )
-            worst = max(worst, deviation)
+def _compare(network: nn.Module, run: Run, batch: Mapping[str, Tensor], names: Sequence[str]) -> float:
+    """The largest relative deviation for a batch."""
+    with torch.no_grad():
+        eager = network(*batch.values())
+    found = run(list(batch.values()))
+    size, worst = len(next(iter(batch.values()))), 0.0
+    for name, expected, given in zip(names, eager, found, strict=True):
+        if tuple(given.shape) != tuple(expected.shape):
+            raise ZooError(
+                f"output {name!r} of the exported network has shape {tuple(given.shape)} for a batch of {size}, "
+                f"the eager one {tuple(expected.shape)}"
+            )
+        scale = float(expected.abs().max()) if expected.numel() else 1.0
+        gap = float((given.double() - expected.double()).abs().max()) if expected.numel() else 0.0
+        deviation = gap / max(scale, 1e-6)
+        if not deviation <= TOLERANCE:
+            raise ZooError(
+                f"output {name!r} of the exported network differs from the eager one by {deviation:.2g} of its "
+                f"largest value for a batch of {size}"
+            )
+        worst = max(worst, deviation)
     return worst
 
 

@@ -16,7 +16,7 @@ from torchmetrics import Metric, MetricCollection
 
 from zoo._version import __version__
 from zoo.errors import InputError, ZooError
-from zoo.layers import pretrained_allowed
+from zoo.layers import ImageSteps, pretrained_allowed
 from zoo.training.groups import ParameterGroup, parameter_groups
 from zoo.training.lengths import Span
 from zoo.training.parts import fill_parts
@@ -221,6 +221,10 @@ class ZooModule(pl.LightningModule):
     def export_inputs(self) -> dict[str, Tensor]:
         """Example inputs of :attr:`network` by argument name, two items in their first dimension."""
         raise InputError(f"{type(self).__name__} cannot be exported: {self.export_refusal or 'it names no inputs'}")
+
+    def image_steps(self) -> ImageSteps | None:
+        """What ``zoo export --images`` puts around the network; None for a method that takes no single images."""
+        return None
 
     def picture(self, batch: Batch) -> Figure | None:
         """Draws an evaluation batch and the network's output for it; None where a method has no picture."""

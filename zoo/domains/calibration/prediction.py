@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from zoo.domains.calibration.inputs import Inputs
-from zoo.domains.calibration.network import ResNet, TimmClassifier
+from zoo.domains.calibration.network import ClassifierOutput, ResNet, TimmClassifier
 from zoo.domains.calibration.sheets import batch_sheet, overview, portrait
 from zoo.errors import InputError
+from zoo.layers import ImageSteps
 from zoo.training import Batch, ParameterGroup, Row, ZooModule
 from zoo.training.images import IMAGE_SUFFIXES, as_images, read_image
 
@@ -114,6 +115,25 @@ class Classifier(ZooModule):
             raise InputError("this model does not know the size of its images; give model.size, mean and std")
         shape = 2, 3, self.inputs.size, self.inputs.size
         return {"images": torch.randn(shape, generator=torch.Generator().manual_seed(0))}
+
+    def image_steps(self) -> ImageSteps | None:
+        """Resize, crop and statistics of the data; logits become probabilities at the stored temperature."""
+        if self.inputs is None:
+            return None
+        given = self.inputs
+        resize = None if given.stretch and given.resize == given.size else given.resize or given.size
+        if given.stretch and resize is not None:
+            raise InputError("--images: stretching to another size than the crop's is not included; export without it")
+        temperature = float(self.temperature)
+
+        def finish(output: ClassifierOutput) -> dict[str, Tensor]:
+            probabilities = (output.logits.float() / temperature).softmax(-1)
+            return {"probabilities": probabilities, "label": probabilities.argmax(-1), "logits": output.logits}
+
+        size = (given.size, given.size)
+        return ImageSteps(
+            size, resize, given.mean, given.std, longer="round", offset="floor", passes=True, finish=finish
+        )
 
     # -- prediction
 

@@ -19,7 +19,7 @@ from zoo.domains.quality.prediction import Prediction
 from zoo.domains.quality.report import mean_scene_srcc, per_scene
 from zoo.domains.quality.views import CENTRE, CROPS, Crops
 from zoo.errors import InputError
-from zoo.layers import pretrained_allowed
+from zoo.layers import ImageSteps, pretrained_allowed
 from zoo.metrics import QualityAgreement
 from zoo.ranking import ScoreLoss
 from zoo.training import IMAGENET_MEAN, IMAGENET_STD, Batch, ParameterGroup, Row
@@ -202,6 +202,20 @@ class DNPIQA(Prediction):
         named = {"full": self.network.full, "face": self.network.face}
         parts = {name: part for name, part in named.items() if part is not None}
         return {**parts, "liqe": self.clip_source.empty()} if self.network.liqe else parts
+
+    def image_steps(self) -> ImageSteps | None:
+        """The model's crops of the image; the whole image stands for the face, as where none is found."""
+        if not self.resize:
+            return None  # crops of images at their own size
+        corners = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)) if self.crops == "five" else ()
+        return ImageSteps(
+            (self.crop, self.crop),
+            self.resize,
+            IMAGENET_MEAN,
+            IMAGENET_STD,
+            crops=(*corners, (0.5, 0.5)),
+            inputs=("image", "face"),
+        )
 
     def export_inputs(self) -> dict[str, Tensor]:
         """Two images, two faces, two rows of logits."""

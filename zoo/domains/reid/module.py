@@ -35,6 +35,7 @@ from zoo.ranking import SimilarityLoss, TripletAlignment
 from zoo.training import Batch, ParameterGroup, Row
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 QUERIES, SHOWN = 4, 6  # of a picture of a batch
@@ -301,6 +302,17 @@ class RDE(RDEPrediction):
             }
             for owner, number, rank, ap, best in zip(*queries.values(), strict=True)
         ]
+
+    @classmethod
+    def measured(cls, rows: pd.DataFrame, protocol: str) -> dict[str, float]:
+        """``rank1`` and ``map`` of the fused similarity, in per cent, over captions that an image answers."""
+        known = rows[rows["rank"] > 0]
+        return {"rank1": 100 * float((known["rank"] == 1).mean()), "map": 100 * float(known["ap"].mean())}
+
+    @classmethod
+    def costs(cls, rows: pd.DataFrame) -> pd.Series:
+        """Place of the first image of the right identity."""
+        return rows["rank"].where(rows["rank"] > 0)
 
     @torch.no_grad()
     def picture(self, batch: Batch) -> Figure | None:
