@@ -20,6 +20,7 @@ from zoo.metrics import CountErrors, GridErrors, grid_errors
 from zoo.training import IMAGENET_MEAN, IMAGENET_STD, Row, ZooModule, normalise
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 WINDOWS = 4
@@ -61,6 +62,7 @@ class Evaluation(ZooModule):
     """
 
     domain: ClassVar[str] = "counting"
+    smaller_is_better: ClassVar[tuple[str, ...]] = ("*mae*", "*rmse*", "*mape*", "game*")
     network: TreeCounter
     crop: int
     tiling: Tiling
@@ -139,6 +141,17 @@ class Evaluation(ZooModule):
             **{f"token_stage{stage}": float(value) for stage, value in zip(STAGES, found.tokens, strict=True)},
             **{f"game{level}": value for level, value in zip(LEVELS, games, strict=True)},
         }
+
+    @classmethod
+    def measured(cls, rows: pd.DataFrame, protocol: str) -> dict[str, float]:
+        """``mae`` and ``rmse`` of the count by the map, ``game1`` to ``game3``."""
+        grids = {f"game{level}": float(rows[f"game{level}"].mean()) for level in LEVELS}
+        return {"mae": float(rows["error"].abs().mean()), "rmse": float((rows["error"] ** 2).mean() ** 0.5), **grids}
+
+    @classmethod
+    def costs(cls, rows: pd.DataFrame) -> pd.Series:
+        """Trees too many or too few."""
+        return rows["error"].abs()
 
     def report(self, rows: list[Row]) -> tuple[dict[str, list[Row]], dict[str, Figure]]:
         """``agreement.png``: counted against true trees, by map and by token."""

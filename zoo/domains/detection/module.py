@@ -28,6 +28,7 @@ from zoo.metrics import RankQuality
 from zoo.training import Batch, Length, ParameterGroup, Row, Span
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 
@@ -233,6 +234,11 @@ class RankDETR(Prediction):
             detect(logits, boxes, size, threshold, self.class_names)
             for logits, boxes, size in zip(output.logits, output.boxes, extents, strict=True)
         ]
+
+    @classmethod
+    def costs(cls, rows: pd.DataFrame) -> pd.Series:
+        """Objects that were not found."""
+        return rows["objects"] - rows["found"]
 
     def report(self, rows: list[Row]) -> tuple[dict[str, list[Row]], dict[str, Figure]]:
         """``ap_by_iou`` as a table and a curve, and ``ap_by_class``."""

@@ -19,10 +19,12 @@ from zoo.domains.outfit.picture import BAD, GOOD, Line, Shown, draw
 from zoo.domains.outfit.samples import BLANK, GALLERY, LABELLED
 from zoo.domains.outfit.use import OutfitUse
 from zoo.errors import InputError
+from zoo.metrics import roc_auc
 from zoo.ranking import SetWise, SimilarityLoss
 from zoo.training import Batch, ParameterGroup, Row
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 Variant = Literal["paper", "official"]
@@ -283,6 +285,23 @@ class OutfitTransformer(OutfitUse):
                 "distances": " ".join(f"{value:.6g}" for value in distances[row][real].tolist()),
             }
         return rows
+
+    @classmethod
+    def measured(cls, rows: pd.DataFrame, protocol: str) -> dict[str, float]:
+        """``auc`` of labelled outfits and ``fitb`` of blanks, whichever there are."""
+        values = {}
+        if "label" in rows and (known := rows.dropna(subset="label"))["label"].nunique() > 1:
+            scores, labels = (torch.tensor(known[name].to_numpy(float)) for name in ("score", "label"))
+            values["auc"] = float(roc_auc(scores, labels))
+        if "credit" in rows and rows["credit"].notna().any():
+            values["fitb"] = float(rows["credit"].mean())
+        return values
+
+    @classmethod
+    def costs(cls, rows: pd.DataFrame) -> pd.Series:
+        """Distance of the score from the label, or what a blank did not earn."""
+        columns = rows.reindex(columns=["label", "score", "credit"])
+        return (columns["label"] - columns["score"]).abs().fillna(1 - columns["credit"])
 
     def _evaluate_galleries(self, batch: Batch, features: Tensor, metrics: MetricCollection) -> dict[int, Row]:
         chosen = batch["kind"] == GALLERY

@@ -35,7 +35,7 @@ TOP = 10
 class RDEPrediction(ZooModule):
     """Embeds images and captions, compares them, searches galleries."""
 
-    domain = "reid"
+    domain, unit = "reid", "identity"
     suffixes: ClassVar[tuple[str, ...]] = (".json", ".csv")
     requests: ClassVar[tuple[str, ...]] = ("gallery", "query", "top")
     network: RDENetwork
@@ -106,9 +106,7 @@ class RDEPrediction(ZooModule):
         """Cosine similarities of captions and images: ``.bge``, ``.tse`` and their mean ``.fused``, each ``(T, I)``."""
         return similarities(image_embeddings, text_embeddings)
 
-    def predict(
-        self, images: Any, texts: Texts, preprocess: bool = True
-    ) -> Similarities:
+    def predict(self, images: Any, texts: Texts, preprocess: bool = True) -> Similarities:
         """Similarities ``(T, I)`` of captions and images; see :meth:`encode_image` and :meth:`encode_text`."""
         return self.similarity(self.encode_image(images, preprocess), self.encode_text(texts, preprocess))
 
