@@ -251,9 +251,8 @@ def test_an_unknown_loss_is_named():
 
 
 def _network(doc, fill, state):
-    from zoo.domains.detection.convert import convert
-
     from zoo.domains.detection import RankDETRNetwork
+    from zoo.domains.detection.convert import convert
 
     class Convolutions(torch.nn.Module):
         channels = (8, 16, 32)

@@ -109,9 +109,10 @@ def _grid(count: int, title: str) -> tuple[Figure, list[Any]]:
 
 def _show(axis: Any, image: Tensor) -> None:
     height, width = image.shape[-2:]
-    axis.imshow(image.cpu().permute(1, 2, 0).numpy())
-    axis.set_xlim(-0.5, width - 0.5)
-    axis.set_ylim(height - 0.5, -0.5)
+    # boxes are measured from the corner of the first pixel, not from its middle
+    axis.imshow(image.cpu().permute(1, 2, 0).numpy(), extent=(0, width, height, 0))
+    axis.set_xlim(0, width)
+    axis.set_ylim(height, 0)
     axis.axis("off")
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 JSON = "detections.json"
 SIDES = ("left", "top", "right", "bottom")
-NOTHING: Row = {"class": None, "score": None, "left": None, "top": None, "right": None, "bottom": None}
+NOTHING: Row = {"class": "", "score": None, "left": None, "top": None, "right": None, "bottom": None}
 
 
 class Prediction(ZooModule):
