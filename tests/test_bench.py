@@ -1,8 +1,10 @@
 import time
 
 import pytest
+import torch
 
 from zoo import bench
+from zoo.bench import Timing, plot
 from zoo.errors import InputError, ZooError
 from zoo.training.speed import Case
 
@@ -51,20 +53,64 @@ def test_peak_memory_is_that_of_the_work():
     assert 60 < timing.memory < 100
 
 
+def test_a_peer_out_of_memory_is_a_result():
+    def build():
+        return lambda: torch.empty(256 * 2**20, dtype=torch.uint8).fill_(1) and None
+
+    case = Case("memory", sleeper(0), {"torch": build, "json": sleeper(0)}, same, line="memory", size=4)
+    ours, other, lost = bench.run(case, rounds=1, limit=100)
+    assert (lost.who, lost.seconds, lost.note) == ("torch", None, "out of memory (100 MiB)")
+    assert (ours.who, other.who, ours.line, lost.size) == ("zoo", "json", "memory", 4)
+    with pytest.raises(ZooError, match="memory: out of memory under 100 MiB"):
+        bench.run(Case("memory", build), rounds=1, limit=100)
+
+
+def test_growth_is_read_off_the_larger_sizes(tmp_path):
+    points = [
+        Timing("x", who, 1e-9 * n**power + 1e-6, memory=n / 1e3, line="x", size=n)
+        for who, power in (("zoo", 1), ("torch", 2))
+        for n in (10, 1000, 10_000, 100_000)
+    ]
+    points.append(Timing("x", "torch", None, note="out of memory (1 GiB)", line="x", size=10**6))
+    rows = plot.growth_rows(points)
+    assert [row[:2] for row in rows] == [("x", "zoo"), ("x", "torch")]
+    assert [float(value) for row in rows for value in row[2:]] == pytest.approx([1, 1, 2, 1], abs=0.06)
+    plot.draw(points, tmp_path / "growth.png")
+    assert (tmp_path / "growth.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("subject", bench.SUBJECTS)
+def test_our_work_agrees_with_every_peer_at_hand(subject, monkeypatch):
+    """The smallest case of each kind; what is not installed beside the zoo is agreed upon in the bench itself."""
+    checked = 0
+    for case in bench.cases(subject, quick=True):
+        if case.size > 256 or "512" in case.name.partition("D =")[0] or not case.agree:
+            continue
+        peers = {name: build for name, build in case.peers.items() if name in ("torch", "torchmetrics", "transformers")}
+        for build in peers.values():
+            case.agree(case.ours()(), build()())
+            checked += 1
+    assert checked > 1
+
+
 def test_unknown_domains():
-    with pytest.raises(InputError, match="no domain 'nothing'"):
+    with pytest.raises(
+        InputError, match="no domain 'nothing' to be timed; besides domains there are losses, metrics, layers"
+    ):
         bench.cases("nothing")
 
 
 def test_the_command_prints_a_table_and_writes_json(zoo, tmp_path):
     import json
 
-    result = zoo("bench", "ltr", "--rounds", 1, "--json", "bench.json", cwd=tmp_path)
+    result = zoo(
+        "bench", "losses", "--only", "ListNet, 64 lists of 128", "--rounds", 1, "--json", "bench.json", cwd=tmp_path
+    )
     assert result.returncode == 0, result.stderr
     assert "peer / zoo" in result.stdout
     rows = json.loads((tmp_path / "bench.json").read_text())
-    assert {row["who"] for row in rows} == {"zoo"}
-    assert all(row["seconds"] > 0 for row in rows)
+    assert {row["who"] for row in rows} == {"zoo", "allrank"}
+    assert rows[0]["seconds"] > 0
     wrong = zoo("bench", "ltr", "--against", "allrank", cwd=tmp_path)
     assert wrong.returncode == 2
     assert "known peers of ltr are none" in wrong.stderr

@@ -1,4 +1,4 @@
-"""``zoo bench``: times a domain's work, ours and peers' side by side."""
+"""``zoo bench``: times work of the zoo, ours and peers' side by side."""
 
 from __future__ import annotations
 
@@ -15,15 +15,20 @@ if TYPE_CHECKING:
     from zoo.bench import Timing
 
 HELP = "time a domain's work, ours and peers' side by side"
-EXAMPLES = ("zoo bench ltr", "zoo bench anomaly --quick --json bench.json")
+EXAMPLES = ("zoo bench ltr", "zoo bench losses --against libauc torch --quick --plot growth.png --json bench.json")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
-    parser.add_argument("domain", metavar="DOMAIN", help="a folder of zoo/domains, e.g. anomaly")
+    subject = "losses, metrics, layers, or a folder of zoo/domains, e.g. anomaly"
+    parser.add_argument("domain", metavar="losses|metrics|layers|DOMAIN", help=subject)
     parser.add_argument("--against", nargs="+", metavar="PEER", help="only these packages; default: all that are known")
     parser.add_argument("--quick", action="store_true", help="leave out what is slow")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default: 5")
+    parser.add_argument("--only", metavar="WORDS", help="only cases whose name contains this")
+    memory = "what a call may take, else it is told to be out of memory; default: half of the free memory"
+    parser.add_argument("--memory", type=float, metavar="GIB", help=memory)
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw how time and memory grow with the size (.png)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file as well")
 
 
@@ -32,23 +37,37 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from zoo import bench
+    from zoo.bench.plot import draw, growth_rows
     from zoo.cli.table import table, terminal_width
 
     if args.rounds < 1:
         raise InputError(f"--rounds must be at least 1, got {args.rounds}")
     found = bench.cases(args.domain, args.quick)
+    if args.only is not None:
+        found = [case for case in found if args.only in case.name]
+        if not found:
+            raise InputError(f"--only {args.only}: no case of {args.domain} has this in its name")
     known = sorted({peer for case in found for peer in case.peers})
     unknown = [peer for peer in args.against or () if peer not in known]
     if unknown:
         raise InputError(f"--against {unknown[0]}: known peers of {args.domain} are {', '.join(known) or 'none'}")
+    if args.memory is not None and not args.memory > 0:
+        raise InputError(f"--memory must be above 0, got {args.memory}")
+    limit = args.memory * 1024 if args.memory is not None else bench.free_memory() / 2
     timings: list[Timing] = []
     for case in found:
         print(f"{case.name} ...", file=sys.stderr, flush=True)
-        timings += bench.run(case, args.against, args.rounds)
+        timings += bench.run(case, args.against, args.rounds, limit)
     rows = [(t.case, t.who, *_cells(t)) for t in timings]
     head = ("case", "", "median", "range", "peak memory", "peer / zoo")
     print(table(head, rows, terminal_width()))
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {args.rounds} rounds, alternating")
+    threads = torch.get_num_threads()
+    print(f"torch {torch.__version__}, {threads} threads, medians of {args.rounds} rounds, alternating")
+    grown = growth_rows(timings)
+    if grown:
+        print(table(("grows with the size to the power of", "", "time", "memory"), grown, terminal_width()))
+    if args.plot is not None:
+        draw(timings, args.plot)
     if args.json is not None:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps([asdict(timing) for timing in timings], indent=1) + "\n")

@@ -18,6 +18,7 @@ from zoo.metrics.calibration_metrics import (
     SelectiveRisk,
     UnderconfidenceError,
 )
+from zoo.metrics.calibration_streaming import StreamingCalibrationError
 from zoo.metrics.calibration_temperature import fit_temperature
 from zoo.metrics.counting import CountErrors, GridErrors, grid_errors
 from zoo.metrics.ndcg import NDCG
@@ -43,6 +44,7 @@ __all__ = [
     "RankQuality",
     "ReliabilityBins",
     "SelectiveRisk",
+    "StreamingCalibrationError",
     "TextImageRetrieval",
     "UnderconfidenceError",
     "VideoDetection",

@@ -18,6 +18,8 @@ class Case:
         peers: The same for other packages, by the name they are imported under; one that is not installed is told.
         agree: Called once with both results before anything is timed; raises AssertionError where they differ.
         slow: Left out by ``--quick``.
+        line: The line of the growth plot that it is a point of, if any.
+        size: Where on that line.
     """
 
     name: str
@@ -25,3 +27,5 @@ class Case:
     peers: Mapping[str, Callable[[], Work]] = field(default_factory=dict)
     agree: Callable[[object, object], None] | None = None
     slow: bool = False
+    line: str = ""
+    size: int = 0
