@@ -13,6 +13,7 @@ from zoo.domains.detection import backbones
 from zoo.domains.detection.convert import convert
 from zoo.domains.detection.decoder import rank_order
 from zoo.domains.detection.network import RankDETRNetwork
+from zoo.domains.detection.peer import deformable_detr, transformers_twin
 from zoo.domains.detection.positions import inverse_sigmoid, sine_boxes, sine_positions
 from zoo.errors import InputError
 
@@ -290,6 +291,18 @@ def test_figures_of_the_sheet():
     torch.testing.assert_close(sine_boxes(boxes, 4), expected, atol=2e-6, rtol=0)
 
 
+def test_without_its_parts_it_is_deformable_detr_of_transformers():
+    """The same weights in an independent implementation."""
+    pytest.importorskip("transformers")
+    network = deformable_detr(layers=2, queries=50, ffn_dim=64).eval()
+    twin = transformers_twin(network).eval()
+    images = 255 * torch.rand(1, 3, 96, 160, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found, other = network(images), twin(pixel_values=(images - network.mean) / network.std)
+    torch.testing.assert_close(found.logits, other.logits, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.boxes, other.pred_boxes, rtol=1e-4, atol=1e-5)
+
+
 def test_forward_gives_the_last_layer(small, scene):
     network = small().eval()
     output, found = network.layers(*scene), network(*scene)
@@ -449,7 +462,9 @@ def test_checkpointing_changes_no_gradient(small, scene, backbone):
     if backbone == "swin_tiny":
         options["drop_path"] = 0.5
     network = small(activation_checkpointing=True, **options).train()
-    results = []
+    runs, results = [], []
+    for layer in (network.transformer.encoder.layers[0], network.transformer.decoder.layers[0]):
+        layer.norm1.register_forward_hook(lambda module, given, output: runs.append(module))
     for checkpointing in (True, False):
         for part in network.modules():
             if hasattr(part, "activation_checkpointing"):
@@ -459,7 +474,8 @@ def test_checkpointing_changes_no_gradient(small, scene, backbone):
         output = network.layers(images)
         (output.logits.sum() + output.boxes.sum() + output.encoder_boxes.sum()).backward()
         results.append({name: p.grad for name, p in network.named_parameters() if p.grad is not None})
-    plain, again = results
+    assert len(runs) == 4 + 2  # each layer twice with checkpoints, once without
+    again, plain = results
     assert plain.keys() == again.keys()
     for name, gradient in plain.items():
         torch.testing.assert_close(again[name], gradient, msg=name)
@@ -534,6 +550,18 @@ def test_a_frozen_backbone_is_left_alone(scene):
     assert all(p.grad is None for p in network.backbone.parameters())
     assert all(torch.equal(before[name], tensor) for name, tensor in network.backbone.state_dict().items())
     assert network.neck.convs[0].conv.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize(("norm", "kept"), [("frozen", True), ("batch", False)])
+def test_norms_of_timm_are_frozen_or_trained(scene, norm, kept):
+    network = RankDETRNetwork("resnet18", 3, 0, 1, 16, 5, 0, width=16, heads=2, backbone_norm=norm).train()
+    before = {name: tensor.clone() for name, tensor in network.backbone.named_buffers()}
+    network.layers(*scene).logits.sum().backward()
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.backbone.named_buffers()) == kept
+    norms = [part for part in network.backbone.modules() if isinstance(part, nn.BatchNorm2d)]
+    assert len(norms) == 20
+    assert all((part.weight.grad is None) == kept for part in norms)
+    assert network.backbone.model.conv1.weight.grad.abs().max() > 0
 
 
 def test_half_precision_keeps_scores_and_boxes_whole(small, scene):

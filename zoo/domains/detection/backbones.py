@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from timm import get_pretrained_cfg
-from timm.layers import freeze_batch_norm_2d
 from torch import Tensor, nn
 
 from zoo.domains.detection.pretrained import fetch
@@ -70,13 +69,28 @@ class TimmMaps(nn.Module):
         places = [len(strides) - 1 - strides[::-1].index(stride) for stride in STRIDES]
         indices = tuple(probe.feature_info.out_indices[place] for place in places)
         model: Any = image_backbone(name, pretrained, out_indices=indices, **options)
-        self.model = freeze_batch_norm_2d(model) if norm == "frozen" else model
+        self.model, self.norm = model, norm
+        if norm == "frozen":
+            for part in self._norms():
+                part.requires_grad_(False)
         self.channels = tuple(model.feature_info.channels())
         self.channels_last = str(getattr(model, "output_fmt", "NCHW")).upper().endswith("NHWC")
         if about is not None:
             self.mean, self.std = (tuple(255 * value for value in values) for values in (about.mean, about.std))
         if activation_checkpointing:
             model.set_grad_checkpointing(True)
+        self.train(self.training)
+
+    def _norms(self) -> list[nn.Module]:
+        return [part for part in self.model.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+
+    def train(self, mode: bool = True) -> TimmMaps:
+        """Train or eval mode; frozen norms stay in eval mode."""
+        super().train(mode)
+        if self.norm == "frozen":
+            for part in self._norms():
+                part.eval()
+        return self
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Maps ``(B, C, h, w)`` of strides 8, 16 and 32."""

@@ -55,7 +55,8 @@ def deformable_detr(seed: int = 0, layers: int = 6, queries: int = 300, ffn_dim:
         look_forward_twice=False,
         mixed_selection=False,
     )
-    for head in (*network.heads.classes, *(box[-1] for box in network.heads.boxes)):
+    boxes: list[Any] = list(network.heads.boxes)
+    for head in (*network.heads.classes, *(box[-1] for box in boxes)):
         nn.init.normal_(head.weight, std=0.02)
     return network
 

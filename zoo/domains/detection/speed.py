@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from zoo.domains.detection.loss import Objective
 from zoo.domains.detection.module import RankDETR
 from zoo.domains.detection.network import RankDETRNetwork
+from zoo.domains.detection.outputs import LayerOutputs
 from zoo.domains.detection.peer import deformable_detr, transformers_twin
 from zoo.layers.deformable_attention import deformable_attention
 from zoo.training.speed import Case, Work
@@ -226,6 +228,33 @@ def _step(side: int, objects: int, small: bool) -> Work:
     return step
 
 
+def _match() -> Work:
+    """All terms and matchings of a batch of the paper's size, without the network."""
+    generator = torch.Generator().manual_seed(0)
+
+    def scores(*shape: int) -> Tensor:
+        return torch.randn(*shape, 80, generator=generator).requires_grad_()
+
+    def boxes(*shape: int) -> Tensor:
+        return (0.05 + 0.4 * torch.rand(*shape, 4, generator=generator)).requires_grad_()
+
+    outputs = LayerOutputs(
+        scores(6, 2, 300), boxes(6, 2, 300), scores(6, 2, 1500), boxes(6, 2, 1500), scores(2, 20000), boxes(2, 20000)
+    )
+    targets = [
+        {"labels": torch.randint(0, 80, (15,), generator=generator), "boxes": boxes(15).detach()} for _ in range(2)
+    ]
+    objective = Objective()
+    leaves = [tensor for tensor in outputs if tensor is not None]
+
+    def match() -> float:
+        loss = torch.stack(list(objective(outputs, targets).values())).sum()
+        torch.autograd.grad(loss, leaves)
+        return float(loss.detach())
+
+    return match
+
+
 def _paper_detect() -> Work:
     torch.manual_seed(0)
     network, images = RankDETRNetwork().eval(), _pixels(*PAPER)
@@ -249,5 +278,6 @@ def cases() -> list[Case]:
         _network_case(512, 512, training=True),
         Case("Rank-DETR, demo size, training step of 4 images, 64x64", lambda: _step(64, 2, small=True)),
         Case("Rank-DETR, R50, training step of 1 image, 512x512", lambda: _step(512, 8, small=False), slow=True),
+        Case("Rank-DETR, matching and losses alone, 2 images of 20,000 tokens, 15 objects each", _match, slow=True),
         Case("Rank-DETR, R50, inference, 800x1333", _paper_detect, slow=True),
     ]
