@@ -29,7 +29,7 @@ from zoo.errors import InputError, ZooError
 # What torch raises for a damaged or hostile file, beside its UnpicklingError; found by cutting and flipping bytes.
 DAMAGE = (
     AssertionError, AttributeError, EOFError, IndexError, KeyError, MemoryError, OSError, OverflowError, RecursionError,
-    RuntimeError, TypeError, ValueError, struct.error,
+    RuntimeError, SafetensorError, TypeError, ValueError, struct.error,
 )  # fmt: skip
 
 
@@ -78,7 +78,11 @@ def _torch(path: Path, mapped: bool) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on pickle protocols, of no use to a user
-            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+            if path.suffix == ".safetensors":  # by that name newer torch takes it for what its content is not
+                with path.open("rb") as stream:
+                    loaded = torch.load(stream, map_location="cpu", weights_only=True)
+            else:
+                loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         raise _refusal(path, str(error), mapped) from error
     except DAMAGE as error:

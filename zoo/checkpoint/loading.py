@@ -16,7 +16,7 @@ from zoo.checkpoint.fitting import copy, listing, misfits
 from zoo.checkpoint.target import locate
 from zoo.errors import InputError
 from zoo.layers import without_pretrained
-from zoo.recipe import Recipe, build_model, carried
+from zoo.recipe import Mistake, Recipe, RecipeError, build_model, carried
 from zoo.recipe.nodes import Node, Scalar
 from zoo.recipe.nodes import copy as copy_tree
 from zoo.recipe.overrides import Overrides
@@ -76,8 +76,22 @@ def open_target(target: str | Path, trust: Sequence[str] = (), overrides: Overri
         InputError: There is no such checkpoint, it cannot be read, or its recipe is not allowed.
     """
     checkpoint = read(locate(target))
-    recipe = carried(checkpoint.recipe, str(checkpoint.path), tuple(trust), overrides)
+    try:
+        recipe = carried(checkpoint.recipe, str(checkpoint.path), tuple(trust), overrides)
+    except RecipeError as error:
+        raise RecipeError(_refused(error.mistakes) or error.mistakes) from error
     return Opened(checkpoint, _usable(recipe))
+
+
+def _refused(mistakes: Sequence[Mistake]) -> list[Mistake]:
+    """What of a stranger's recipe is refused for safety; what else is wrong with it then only follows from that."""
+    said = [(mistake, str(mistake)) for mistake in mistakes]
+    return [
+        mistake
+        for mistake, text in said
+        if "is not allowed in a recipe" in text
+        or ("is not imported: a recipe out of" in text and "is not known to be" not in text)
+    ]
 
 
 def load(
