@@ -49,3 +49,34 @@ def test_the_installed_package_trains_the_demo_from_any_folder(installed, tmp_pa
 
 def test_the_script_is_installed(installed):
     assert (installed / "bin/zoo").is_file()
+
+
+WITHOUT_NETWORK = """
+import socket, sys
+
+def refuse(*args, **keywords):
+    raise OSError("there is no network here")
+
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+import zoo
+from zoo.cli import main
+from zoo.hub import entries
+
+packed = [name for name, entry in entries().items() if entry.source == "ours"]
+for name in packed:
+    assert main(["predict", name, "--sample", "--out", name]) == 0, name
+    assert str(zoo.load(name).card).startswith("model"), name
+print("PREDICTED", *packed)
+"""
+
+
+def test_every_packed_model_predicts_on_its_sample_without_any_network(installed, tmp_path):
+    listed = run(installed, tmp_path, "-m", "zoo", "list", "models", "*-small")
+    assert "packed" in listed.stdout
+    done = run(installed, tmp_path, "-c", WITHOUT_NETWORK)
+    assert done.returncode == 0, done.stderr
+    names = done.stdout.splitlines()[-1].split()[1:]
+    assert "anomaly-small" in names
+    for name in names:
+        assert (tmp_path / name / "table.csv").is_file(), name
+        assert list((tmp_path / name).glob("*.png")), name

@@ -19,6 +19,7 @@ from zoo.hub.cache import digest, models_dir
 from zoo.hub.downloads import command_of, local_file
 from zoo.hub.index import HOME, INDEX
 from zoo.hub.schema import check_index
+from zoo.hub.tables import BEGIN, END, models_table, write_table
 from zoo.recipe import names
 
 from .conftest import ROW, row_of
@@ -77,6 +78,20 @@ def test_every_backbone_that_a_recipe_wants_has_a_row():
     wanted = {need.backbone.name for recipe in asking.values() for need in needs(recipe) if need.backbone is not None}
     assert wanted
     assert wanted <= set(known)
+
+
+def test_the_readme_has_the_table_of_the_index(tmp_path):
+    text = (HOME.parents[1] / "README.md").read_text()
+    assert models_table() in text, "write it anew: python -m zoo.hub.tables README.md"
+    assert all(f"`{name}`" in text for name in entries())
+    file = tmp_path / "readme.md"
+    file.write_text(f"a\n{BEGIN}\nold\n{END}\nb\n")
+    assert write_table(file)
+    assert not write_table(file)
+    assert file.read_text() == f"a\n{BEGIN}\n{models_table()}\n{END}\nb\n"
+    file.write_text("no place")
+    with pytest.raises(InputError, match="has no place for the table"):
+        write_table(file)
 
 
 def changed(key, value):
