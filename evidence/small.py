@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.cli.training import train
+from zoo.errors import InputError
 from zoo.hub import publish
 from zoo.hub.index import HOME, INDEX
 from zoo.recipe import build_data, names, read
@@ -31,16 +32,17 @@ def pack(domain: str, keep: bool) -> None:
     if not keep or not (run / "best.ckpt").is_file():
         train(recipe, name=f"small/{domain}", overwrite=True)
     sample = bundle(domain, recipe, HOME / "samples" / name)
-    done = publish(
-        run,
-        name,
-        HOME / "models",
-        half=True,
-        index=INDEX,
-        data_licence=LICENCES.get(domain, ""),
-        sample=sample.relative_to(HOME).as_posix(),
-        overwrite=True,
-    )
+    options: dict[str, Any] = {
+        "index": INDEX,
+        "data_licence": LICENCES.get(domain, ""),
+        "sample": sample.relative_to(HOME).as_posix(),
+        "overwrite": True,
+    }
+    try:
+        done = publish(run, name, HOME / "models", half=True, **options)
+    except InputError as error:  # the figure does not hold at float16
+        print(error)
+        done = publish(run, name, HOME / "models", **options)
     main = done.measured.main
     print(f"{name}: {done.row['bytes']:,} bytes, {main} {done.measured.values[main]:.4g}, sample {sample.name}")
 
