@@ -188,8 +188,8 @@ class RankDETRNetwork(nn.Module):
         x = ((images - self.mean) / self.std).to(self.query_embedding.weight.dtype) * mask.unsqueeze(1)
         if not self.training and self.padding_mask_at_eval == "official":
             mask = torch.ones_like(mask)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_backbone):
-            found = self.backbone(x)
+        # a frozen backbone keeps nothing for a backward pass: neither its weights nor the images ask for a gradient
+        found = self.backbone(x)
         maps = self.neck(three_maps(found, self.backbone))
         tokens = sum(part.shape[2] * part.shape[3] for part in maps)
         if not torch.compiler.is_exporting() and tokens < queries:
