@@ -144,6 +144,19 @@ def test_a_weight_that_learns_is_left_to_the_dense_engine(engine, score_case):
         ranking.hinge(case.scores, case.target, weight=weight, engine=engine)
 
 
+@pytest.mark.parametrize("pairs", ["mean", "sum"])
+@pytest.mark.parametrize("name", ["mann_whitney hinge", "mann_whitney squared", "hinge, negative margin"])
+def test_one_list_of_two_targets(name, pairs):
+    loss = partial(LOSSES[name][0], pairs=pairs)
+    generator = torch.Generator().manual_seed(7)
+    for size in (2, 3, 40):
+        scores = torch.randn(size, generator=generator, dtype=torch.float64)
+        target = torch.arange(size) % 3 > 0
+        for moved in (scores, (scores * 3).round() / 3, 1e4 + scores):
+            for wanted in (target, target * 2.5 - 7):
+                assert_equal(loss, "sorted", moved, wanted, 1e-10 if moved.abs().max() < 1e3 else 1e-9)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("labels", ["binary", "skewed", "continuous"])
 def test_smooth_sums_have_the_accuracy_of_the_dtype(labels, dtype, monkeypatch):
@@ -201,7 +214,7 @@ def test_context_chooses_and_an_argument_comes_first(monkeypatch, score_case):
         ranking.mann_whitney(case.scores, case.target, surrogate="sigmoid")  # has no sorted form: as by itself
     ranking.hinge(torch.randn(500), torch.randn(500))
     ranking.logistic(torch.randn(900), torch.randn(900))
-    ranking.logistic(1e4 * torch.randn(900), torch.randn(900))
+    ranking.logistic(1e4 * torch.randn(1100), torch.randn(1100))
     ranking.logistic(1e4 * torch.randn(900), torch.randn(900), engine="sorted")
     ranking.hinge(torch.tensor([float("inf"), *range(499)]), torch.arange(500.0))
     assert taken == [

@@ -1,0 +1,101 @@
+"""The tables of the ranking core beside its peers, and how they grow: ``make evidence-bench``.
+
+Runs ``zoo bench`` in the environment of ``make bench-env``, writes runs/evidence/bench_*.json and, from these, the
+table and the plot of docs/bench.md. A part that is there already is not run again (--again runs it).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from harness import FOLDER, ROOT, machine, write_card
+
+from zoo.bench import SUBJECTS
+from zoo.bench.plot import draw, growth_rows
+
+PAGE = ROOT / "docs" / "bench.md"
+PLOT = ROOT / "docs" / "growth.png"
+PEERS = ROOT / ".venv" / "bench" / "bin" / "python"
+
+
+def main() -> None:
+    """Runs what is missing, then writes the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=3, help="how often everything is run; the page shows the last run")
+    parser.add_argument("--quick", action="store_true", help="leave out what is slow")
+    parser.add_argument("--again", action="store_true")
+    parser.add_argument("--plan", action="store_true", help="only print what would be run")
+    args = parser.parse_args()
+    files = {(subject, run): FOLDER / f"bench_{subject}_{run}.json" for run in range(args.runs) for subject in SUBJECTS}
+    for (subject, run), file in files.items():
+        if file.exists() and not args.again:
+            continue
+        print(f"{subject}, run {run + 1} of {args.runs}", flush=True)
+        if not args.plan:
+            _bench(subject, file, args)
+    if not args.plan:
+        _write(files, args.runs)
+
+
+def _bench(subject: str, file: Path, args: argparse.Namespace) -> None:
+    if not PEERS.exists():
+        raise SystemExit(f"{PEERS} is not there; make bench-env makes it")
+    command = [str(PEERS), "-m", "zoo", "bench", subject, "--rounds", str(args.rounds), "--json", str(file)]
+    subprocess.run([*command, *(["--quick"] if args.quick else [])], check=True, cwd=ROOT)
+
+
+def _write(files: dict[tuple[str, int], Path], runs: int) -> None:
+    found: dict[str, list[dict[tuple[str, str], Any]]] = {}
+    for (subject, _), file in files.items():
+        rows = [SimpleNamespace(**row) for row in json.loads(file.read_text())]
+        found.setdefault(subject, []).append({(row.case, row.who): row for row in rows})
+    text = [f"{machine()}. Ratios are the peer's median over ours, the lowest and the highest of {runs} runs.\n"]
+    for subject, tables in found.items():
+        text += [f"\n### {subject}\n", "| case | zoo | memory | peer | its time | its memory | peer / zoo |"]
+        text += ["|---|---|---|---|---|---|---|"]
+        text += _table(tables)
+    last = list(found["losses"][-1].values())
+    draw(last, PLOT)
+    text += ["\n### Growth\n", "![Time and memory against the size](growth.png)\n"]
+    text += ["| loss | | time grows as n to the power of | memory |", "|---|---|---|---|"]
+    text += [f"| {' | '.join(row)} |" for row in growth_rows(last)]
+    if not PAGE.exists():
+        PAGE.parent.mkdir(exist_ok=True)
+        PAGE.write_text("# The ranking core beside its peers\n\n<!-- evidence: begin -->\n<!-- evidence: end -->\n")
+    write_card(PAGE, "\n".join(text))
+
+
+def _table(tables: list[dict[tuple[str, str], Any]]) -> list[str]:
+    lines, last = [], tables[-1]
+    for (case, who), ours in last.items():
+        if who != "zoo":
+            continue
+        peers = [row for (name, _), row in last.items() if name == case and row.who != "zoo"]
+        own = f"| {case} | {_seconds(ours.seconds)} | {_mebibytes(ours.memory)} |"
+        if not peers:
+            lines.append(f"{own} | | | |")
+        for peer in peers:
+            rows = [table[case, peer.who] for table in tables if (case, peer.who) in table]
+            ratios = sorted(row.ratio for row in rows if row.ratio is not None)
+            ratio = f"{ratios[0]:.2f} - {ratios[-1]:.2f}" if ratios else ""
+            time = _seconds(peer.seconds) if peer.seconds else peer.note
+            lines.append(f"{own} {peer.who} | {time} | {_mebibytes(peer.memory)} | {ratio} |")
+    return lines
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1e3:.3g} ms" if value < 1 else f"{value:.3g} s"
+
+
+def _mebibytes(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g} MiB"
+
+
+if __name__ == "__main__":
+    main()
