@@ -1,6 +1,7 @@
 """Readers of every format, splits, labelled and unlabelled images side by side, crops."""
 
 import csv
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -216,6 +217,16 @@ def test_the_split_is_written(folder, tmp_path):
     )
     assert {row["labelled"] for row in rows if row["split"] != "train"} == {"yes"}
     assert len(rows) == 16
+
+
+@pytest.mark.parametrize(("first", "there"), [(True, True), (False, False)])
+def test_training_writes_the_split_to_the_run_folder(first, there, folder, tmp_path):
+    data = built(PointsJSON, folder(PointsJSON), labelled_fraction=0.5)
+    data.trainer = SimpleNamespace(
+        global_rank=0 if first else 1, world_size=2, is_global_zero=first, default_root_dir=str(tmp_path)
+    )
+    data.train_dataloader()
+    assert (tmp_path / "split.csv").is_file() == there
 
 
 def test_validation_is_a_share_or_a_number_and_no_test_image(folder):

@@ -11,7 +11,7 @@ from zoo.domains.counting import PointsJSON, TreeFormer
 from zoo.domains.counting.picture import coarse, draw_agreement
 from zoo.domains.counting.prediction import Shrunk
 from zoo.domains.counting.synthesis import save_image, scenes
-from zoo.errors import InputError
+from zoo.errors import InputError, ZooError
 from zoo.training import normalise
 
 
@@ -244,6 +244,20 @@ def test_evaluation_counts_as_prediction_does(module, tiling, monkeypatch):
     assert module.protocol.startswith(tiling)
     assert module.preprocess["tiling"] == tiling
     assert set(module.report(rows)[1]) == {"agreement"}
+
+
+def test_a_network_that_diverged_is_told(module, monkeypatch):
+    data = PointsJSON(synthesize=True, crop=64)
+    batch = next(iter(data.test_dataloader()))
+    metrics = MetricCollection(module.build_metrics(), compute_groups=False)
+    nan = (torch.full((1, 1, 16, 16), torch.nan), torch.zeros(1, 3))
+    monkeypatch.setattr(
+        module, "run", lambda: lambda windows: tuple(one.expand(len(windows), *one.shape[1:]) for one in nan)
+    )
+    with pytest.raises(
+        ZooError, match=r"^images/test_00.png: the network counts nan; its weights are not finite, or it diverged$"
+    ):
+        module.evaluate_batch(batch, metrics)
 
 
 def test_a_picture_of_an_evaluation(module):

@@ -276,7 +276,7 @@ class BoxTable(TableData):
     source = (
         "https://zenodo.org/records/5914554 (NeonTreeEvaluation), https://github.com/weecology/DeepForest, or your own"
     )
-    terms = "NeonTreeEvaluation: CC BY 4.0; else those of the images"
+    terms = "see the record; else those of the images"
     layout = """
     train.csv, test.csv     image_path,xmin,ymin,xmax,ymax[,label]: a row per box, in pixels; a row of zeros: no tree
     *.tif (.jpg, .png)      beside the tables; data.test null and a column split: all in one table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from zoo.domains.counting.network import TreeCounter, TreeFormerOutput
 from zoo.domains.counting.picture import draw_agreement, draw_image
 from zoo.domains.counting.points import local_maxima
 from zoo.domains.counting.windows import OFFICIAL, Band, Held, Run, Source, Tiling, bands, plan
+from zoo.errors import ZooError
 from zoo.metrics import CountErrors, GridErrors, grid_errors
 from zoo.training import IMAGENET_MEAN, IMAGENET_STD, Row, ZooModule, normalise
 
@@ -124,6 +126,10 @@ class Evaluation(ZooModule):
 
     def _evaluate(self, item: dict[str, Any], metrics: MetricCollection) -> Row:
         found = self.count_image(item["image"], self.tiling)
+        if not math.isfinite(found.count):
+            raise ZooError(
+                f"{item['name']}: the network counts {found.count}; its weights are not finite, or it diverged"
+            )
         given, device = item["points"].cpu(), self.device
         points = given * given.new_tensor(found.scale)
         true, token = float(len(points)), float(found.tokens.mean())
