@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from zoo.domains.counting import TreeFormer, TreeFormerOutput, Weights
+from zoo.domains.counting.encoder import PyramidTransformer
 from zoo.domains.counting.loss import LABELLED, UNLABELLED, VARIANTS
 from zoo.errors import InputError
 from zoo.ranking import Logistic
@@ -126,10 +127,19 @@ def test_parts_fill_the_encoder_alone(model):
     assert sum(p.numel() for part in parts.values() for p in part.parameters()) == whole
 
 
-def test_export_inputs_are_named_as_the_networks(model):
-    inputs = model.export_inputs()
-    assert {name: tuple(value.shape) for name, value in inputs.items()} == {"images": (2, 3, 32, 32)}
-    assert len(model.eval().network(**inputs).maps) == 3
+@pytest.mark.parametrize("encoder", ["pyramid of timm", "released"])
+def test_export_takes_any_batch(encoder):
+    module = build().eval()
+    if encoder == "released":
+        dims = module.network.encoder.channels
+        module.network.encoder = PyramidTransformer("learned", dims, (1, 1, 1, 1), (1, 1, 1, 1)).eval()
+    inputs = module.export_inputs()
+    batch = torch.export.Dim("batch", min=1, max=8)
+    program = torch.export.export(module.network, tuple(inputs.values()), dynamic_shapes={"images": {0: batch}})
+    three = torch.randn(3, 3, 32, 32)
+    found, wanted = program.module()(three), module.network(three)
+    torch.testing.assert_close(found.maps[0], wanted.maps[0])
+    torch.testing.assert_close(found.token_counts, wanted.token_counts)
 
 
 @pytest.mark.parametrize(

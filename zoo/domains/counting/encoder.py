@@ -159,7 +159,7 @@ class PyramidTransformer(nn.Module):
         extra = int(stage > 1)
         if extra:
             token = self.get_parameter(f"cls_token_{stage - 1}")
-            sequence = torch.cat([token.expand(len(sequence), -1, -1), sequence], dim=1)
+            sequence = torch.cat([token.expand(sequence.shape[0], -1, -1), sequence], dim=1)
         return sequence + torch.cat([table[:, :extra], resize_positions(table[:, extra:], grid)], dim=1)
 
 
@@ -209,7 +209,7 @@ class StageToken(nn.Module):
 
     def forward(self, feature: Tensor) -> Tensor:
         """The token ``(B, C)``."""
-        token = self.token.expand(len(feature), -1, -1)
+        token = self.token.expand(feature.shape[0], -1, -1)
         sequence = self.norm(torch.cat([token, feature.flatten(2).transpose(1, 2)], dim=1))
         k, v = self.kv(sequence).chunk(2, dim=-1)
         return (token + self.proj(functional.scaled_dot_product_attention(self.q(sequence[:, :1]), k, v)))[:, 0]
