@@ -174,17 +174,18 @@ def test_smooth_sums_have_the_accuracy_of_the_dtype(labels, dtype, monkeypatch):
             assert (part - wanted).abs().max() <= relative * wanted.abs().max()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
-def test_sorted_hinge_over_any_list(data):
-    size = data.draw(st.integers(1, 60))
+def test_any_list(data):
+    name, engine = data.draw(st.sampled_from(CASES))
+    size = data.draw(st.integers(1, 40))
     scores = data.draw(st.lists(st.integers(-8, 8), min_size=size, max_size=size))
     target = data.draw(st.lists(st.integers(-5, 5), min_size=size, max_size=size))
     mask = data.draw(st.lists(st.booleans(), min_size=size, max_size=size))
-    margin = data.draw(st.sampled_from([-1.0, 0.0, 0.25, 1.0, 7.0]))
-    name = data.draw(st.sampled_from(["hinge", "squared_hinge"]))
-    loss = partial(getattr(ranking, name), margin=margin, mask=torch.tensor(mask))
-    assert_equal(loss, "sorted", torch.tensor(scores).double() / 4, torch.tensor(target), 1e-12)
+    weight = data.draw(st.lists(st.sampled_from([0.0, 0.5, 1.0, 3.0]), min_size=size, max_size=size))
+    options = {"mask": torch.tensor(mask), "weight": torch.tensor(weight)}
+    chosen = {key: value for key, value in options.items() if data.draw(st.booleans())}
+    assert_equal(LOSSES[name][0], engine, torch.tensor(scores).double() / 4, torch.tensor(target), 1e-10, **chosen)
 
 
 def test_a_loss_without_the_engine_names_those_it_has():

@@ -69,9 +69,11 @@ Both
     a negative. It contributes exactly 0 with zero gradient (`tied_lists` of two losses makes an exception).
     float16 and bfloat16 are computed and returned in float32; float64 stays float64. No input of finite real entries
     gives nan; a nan in a real score is passed on.
-    `engine`, of the similarity losses and the score losses over pairs: "dense" (the readable reference), "sorted"
-    (exact sums over sorted scores) or "tiled" (blocks that are forgotten again); "auto" takes the fastest. It never
-    shows in the result; only "dense" has second derivatives. `with use_engine("dense"):` chooses for all losses inside.
+    `engine`: "dense" (the readable reference), "sorted" (exact sums over sorted scores; for smooth penalties sums at
+    Chebyshev nodes, to the accuracy of the dtype, where the scores lie close enough together, and blocks where not) or
+    "tiled" (blocks that are forgotten again); each loss says which it has. "auto" takes the fastest. It never shows in
+    the result; only "dense" has second derivatives and a gradient for the weights of items. `with use_engine("dense"):`
+    chooses for all losses inside.
     A wrong shape, dtype or word raises ValueError with the argument's name, what was given and what is expected.
 """
 

@@ -53,7 +53,8 @@ class Rows:
         counts = self.positive.sum(-1)
         row, column = self.positive.nonzero(as_tuple=True)
         place = torch.arange(len(row), device=row.device) - (counts.cumsum(0) - counts)[row]
-        columns = row.new_zeros(len(counts), int(counts.max()) if len(counts) else 0)
+        most = int(counts.max()) if len(counts) else 0
+        columns = torch.zeros(len(counts), most, dtype=torch.long, device=row.device)
         found = torch.zeros_like(columns, dtype=torch.bool)
         columns[row, place], found[row, place] = column, True
         return columns, found
