@@ -11,7 +11,7 @@ from zoo.cli.table import table, terminal_width
 from zoo.errors import InputError, ZooError
 
 HELP = "list, verify or clear what zoo keeps in its cache folder"
-EXAMPLES = ("zoo cache list", "zoo cache verify", "zoo cache clear models", "zoo cache clear --all")
+EXAMPLES = ("zoo cache verify", "zoo cache clear models")
 ACTIONS = ("list", "verify", "clear")
 
 

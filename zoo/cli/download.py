@@ -13,11 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 HELP = "fetch pretrained models, or all that a recipe needs, and verify them"
-EXAMPLES = (
-    "zoo download anomaly-small",
-    "zoo download --all outfit",
-    "zoo download --for outfit/outfittransformer_mango",
-)
+EXAMPLES = ("zoo download --all outfit", "zoo download --for outfit/outfittransformer_mango")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 HELP = "write a network by torch.export or as ONNX, checked against the original"
 EXAMPLES = (
-    "zoo export runs/anomaly/demo --format onnx",
     "zoo export quality-small --images --out quality.onnx",
     "zoo export best.ckpt --format torch --out detector.pt2",
 )

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 HELP = "predict on files of your own"
 EXAMPLES = (
-    "zoo predict runs/anomaly/demo video_features.npy",
     "zoo predict quality-small --sample",
     "zoo predict best.ckpt features/ 'more/*.txt' list.csv --out predictions",
 )
