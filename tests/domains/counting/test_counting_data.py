@@ -416,9 +416,9 @@ def _spy(asked):
 
     read = Raster._bands
 
-    def bands(self, window, shape=None):
+    def bands(self, window):
         asked.append(window)
-        return read(self, window, shape)
+        return read(self, window)
 
     return bands
 

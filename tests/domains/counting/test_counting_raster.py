@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from zoo.domains.counting import TreeFormer
+from zoo.domains.counting.prediction import Watched
 from zoo.domains.counting.raster import Raster, Window, read_whole
 from zoo.domains.counting.synthesis import save_image, scenes
 from zoo.domains.counting.tile import main, make_tiled
@@ -75,7 +76,6 @@ def test_windows_of_every_kind_of_tiff(image, tmp_path):
             assert (raster.height, raster.width) == SIZE
             assert torch.equal(raster.read(window), part), name
             assert raster.holds_data(window).all()
-            assert raster.thumbnail(100).shape == (3, 73, 100)
     with Raster(write(tmp_path / "grey.tif", image[:1])) as raster:
         assert torch.equal(raster.read(window), part[:1].expand(3, -1, -1))
 
@@ -252,6 +252,19 @@ def test_without_coordinates_there_is_a_count_and_no_file_beside(image, module, 
     ((row,), _) = module.predict_file(file)
     assert row["count"] == pytest.approx(float(module.predict(image).count), rel=1e-4)
     assert [path.name for path in tmp_path.iterdir()] == ["plain.tif"]
+
+
+def test_the_small_picture_is_made_of_what_was_read(image, module, tmp_path):
+    file = write(tmp_path / "forest.tif", image, **PLACE)
+    with Raster(file) as raster:
+        watched = Watched(raster, 100)
+        list(module.bands_of(watched, "exact"))
+    assert watched.small.shape == (3, 73, 100)
+    rows, columns = ((torch.arange(n) + 0.5) * length / n for n, length in ((73, 300), (100, 410)))
+    assert torch.equal(watched.small, image[:, rows.long()][:, :, columns.long()])
+    found, _ = module.predict_file(file)
+    listed = [{"file": str(path), **found[0]} for path in (file, tmp_path / "forest.tif")]
+    assert "2 images" in module.overview(listed).get_suptitle()
 
 
 def test_16_bit_tiffs_that_fit_are_read_as_images(image, module, tmp_path):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import numpy as np
@@ -18,13 +19,7 @@ from zoo.domains.counting.evaluation import STAGES, Evaluation
 from zoo.domains.counting.georeferenced import DensityFile, density_file, write_points
 from zoo.domains.counting.picture import SIDE, draw_image
 from zoo.domains.counting.points import PeakFinder, strongest
-from zoo.domains.counting.raster import (
-    TIFF_SUFFIXES,
-    Raster,
-    image_size,
-    pixel_limit,
-    read_whole,
-)
+from zoo.domains.counting.raster import TIFF_SUFFIXES, Raster, Window, image_size, pixel_limit, read_whole
 from zoo.domains.counting.windows import OFFICIAL, Tiling, plan, spans
 from zoo.errors import InputError
 from zoo.training import IMAGE_SUFFIXES, DataError, Row, as_images, contact_sheet, normalise
@@ -37,6 +32,7 @@ LARGE = 1 << 24
 """Pixels from which on a TIFF is read by windows where it can be."""
 MOST = 36  # images of an overview; of more, evenly spread ranks are shown
 COLUMNS = 6
+THUMBNAIL = 256  # pixels of a raster's longer side in the overview
 PATIENCE = 400  # windows of a raster from which on progress is told
 
 
@@ -62,6 +58,7 @@ class Prediction(Evaluation):
     """What :class:`zoo.domains.counting.TreeFormer` does with a user's images."""
 
     suffixes: ClassVar[tuple[str, ...]] = IMAGE_SUFFIXES
+    _small: Mapping[Path, Tensor] = MappingProxyType({})  # rasters that were counted, for the overview
 
     @torch.no_grad()
     def predict(self, images: Any, tiling: Tiling | None = "exact", preprocess: bool = True) -> Counted:
@@ -138,7 +135,7 @@ class Prediction(Evaluation):
     def _predict_raster(self, raster: Raster) -> tuple[list[Row], Figure]:
         how = plan(self.tiling, self.window, self.overlap)
         finder = PeakFinder(how.stride, self.peak_threshold, self.peak_distance)
-        shrunk = Shrunk(raster.height, raster.width, how.stride)
+        shrunk, watched = Shrunk(raster.height, raster.width, how.stride), Watched(raster, SIDE)
         count, tokens = 0.0, torch.zeros(3, dtype=torch.float64)
         total, done = len(spans(raster.height, how)), 0
         told = total * len(spans(raster.width, how)) >= PATIENCE
@@ -148,7 +145,7 @@ class Prediction(Evaluation):
             if referenced and self.beside is not None:
                 place = self.beside.with_name(f"{self.beside.name}_density.tif")
                 sink = stack.enter_context(density_file(place, raster, how.stride))
-            for band in self.bands_of(raster, self.tiling):
+            for band in self.bands_of(watched, self.tiling):
                 count += float(band.density.sum(dtype=torch.float64))
                 tokens += band.tokens
                 finder.add(band.density)
@@ -162,7 +159,9 @@ class Prediction(Evaluation):
         if referenced and self.beside is not None:
             write_points(self.beside.with_name(f"{self.beside.name}_points.geojson"), points, raster)
         size = (raster.height, raster.width)
-        figure = draw_image(raster.thumbnail(SIDE), shrunk.values, points, count, raster.file.name, size=size)
+        figure = draw_image(watched.small, shrunk.values, points, count, raster.file.name, size=size)
+        every = -(-max(watched.small.shape) // THUMBNAIL)
+        self._small = {**self._small, raster.file: watched.small[:, ::every, ::every].clone()}
         return [_row(count, tokens.float(), len(points), *size)], figure
 
     def arrange(self, rows: list[Row]) -> list[Row]:
@@ -177,7 +176,42 @@ class Prediction(Evaluation):
             heading += f"; {len(ranks)} of them shown"
         files = [Path(rows[rank]["file"]) for rank in ranks]
         titles = [f"{rows[rank]['count']:.1f}\n{_short(file.name)}" for rank, file in zip(ranks, files, strict=True)]
-        return contact_sheet([_thumbnail(file) for file in files], titles, COLUMNS, heading)
+        pictures = [self._small[file] if file in self._small else read_whole(file) for file in files]
+        return contact_sheet(pictures, titles, COLUMNS, heading)
+
+
+class Watched:
+    """A source that keeps a small picture of what is read of it, so that nothing is decoded twice.
+
+    Args:
+        source: The raster.
+        side: Pixels of the longer side of the picture.
+
+    Attributes:
+        small: uint8 ``(3, h, w)``; black where nothing was read.
+    """
+
+    def __init__(self, source: Raster, side: int) -> None:
+        self.source = source
+        self.height, self.width = source.height, source.width
+        scale = min(1.0, side / max(self.height, self.width))
+        rows, columns = (max(1, round(length * scale)) for length in (self.height, self.width))
+        self.small = torch.zeros(3, rows, columns, dtype=torch.uint8)
+        self._rows = ((torch.arange(rows) + 0.5) * self.height / rows).long()
+        self._columns = ((torch.arange(columns) + 0.5) * self.width / columns).long()
+
+    def holds_data(self, window: Window) -> Tensor:
+        """What the source says."""
+        return self.source.holds_data(window)
+
+    def read(self, window: Window) -> Tensor:
+        """The pixels of a window; every so many are kept."""
+        pixels = self.source.read(window)
+        rows = ((self._rows >= window.top) & (self._rows < window.top + window.height)).nonzero()[:, 0]
+        columns = ((self._columns >= window.left) & (self._columns < window.left + window.width)).nonzero()[:, 0]
+        kept = pixels[:, self._rows[rows] - window.top][:, :, self._columns[columns] - window.left]
+        self.small[:, rows[:, None], columns] = kept
+        return pixels
 
 
 class Shrunk:
@@ -232,14 +266,6 @@ def open_raster(file: Path) -> Raster | None:
         return raster
     raster.close()
     return None
-
-
-def _thumbnail(file: Path, side: int = 224) -> Tensor:
-    raster = open_raster(file)
-    if raster is None:
-        return read_whole(file)
-    with raster:
-        return raster.thumbnail(side)
 
 
 def _row(count: float, tokens: Tensor, points: int, height: int, width: int) -> Row:

@@ -99,19 +99,10 @@ class Raster:
             mask = self._opened.dataset_mask(window=self._rows(window))
         return torch.from_numpy(np.asarray(mask) > 0)
 
-    def thumbnail(self, side: int) -> Tensor:
-        """The whole raster with ``side`` pixels at its longer side, uint8 ``(3, h, w)``; read in bounded memory."""
-        scale = min(1.0, side / max(self.height, self.width))
-        shape = max(1, round(self.height * scale)), max(1, round(self.width * scale))
-        whole = Window(0, 0, self.height, self.width)
-        pixels = self._bands(whole, shape)
-        return torch.from_numpy(np.repeat(pixels, 3, axis=0) if len(pixels) == 1 else pixels[:3].copy())
-
-    def _bands(self, window: Window, shape: tuple[int, int] | None = None) -> np.ndarray:
+    def _bands(self, window: Window) -> np.ndarray:
         bands = list(range(1, min(3, self._opened.count) + 1))
-        out = None if shape is None else (len(bands), *shape)
         with self._guard(window):
-            pixels: np.ndarray = self._opened.read(bands, window=self._rows(window), out_shape=out)
+            pixels: np.ndarray = self._opened.read(bands, window=self._rows(window))
         return pixels
 
     def _rows(self, window: Window) -> Any:
