@@ -36,12 +36,12 @@ def step(loss: Callable[[], Tensor], leaf: Tensor) -> Work:
 
 
 def agree(ours: object, peer: object) -> None:
-    """Value to 1e-4, gradient to 1e-4 of its largest entry: peers compute in float32, in other orders."""
+    """Value to 1e-4, gradient to 3e-4 of its largest entry: peers add up in float32, in other orders."""
     assert isinstance(ours, tuple)
     assert isinstance(peer, tuple)
     torch.testing.assert_close(ours[0], peer[0], rtol=1e-4, atol=1e-4)
     largest = float(peer[1].abs().max())
-    torch.testing.assert_close(ours[1].view_as(peer[1]), peer[1], rtol=0, atol=1e-4 * largest)
+    torch.testing.assert_close(ours[1].view_as(peer[1]), peer[1], rtol=0, atol=3e-4 * largest)
 
 
 def scores_of(*shape: int, spread: float = 1.0) -> Tensor:

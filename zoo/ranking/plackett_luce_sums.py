@@ -37,7 +37,8 @@ def _sums(lists: Lists, ties: ListTies) -> tuple[Tensor, Tensor] | None:
     high, low = lists.scores.amax(-1, keepdim=True), lists.scores.amin(-1, keepdim=True)  # fillers are 0
     if not bool((high - low <= SUMS_RANGE).all()):  # a nan is in no range
         return None
-    target, order = lists.target.sort(dim=-1, descending=True, stable=True)
+    # how ties stand matters to "order" alone
+    target, order = lists.target.sort(dim=-1, descending=True, stable=ties == "order")
     scores = lists.scores.gather(-1, order).double().sub_(high)
     mass, real, weight = scores.exp(), None, None
     if not lists.plain:
