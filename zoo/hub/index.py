@@ -100,8 +100,9 @@ class Backbone:
     """Weights that recipes start from, which other libraries fetch.
 
     Attributes:
-        name: As recipes write it.
-        library: ``timm``, ``torchvision``, ``transformers``, or ``package`` where a Python package carries them.
+        name: As recipes write it; ``domain/name`` where a domain takes it from a place of its own.
+        library: ``timm``, ``torchvision``, ``transformers``, ``package`` where a Python package carries them, or
+            ``url`` where torch fetches one file.
         source: Where the library takes them from.
         bytes: Size of the download; 0 where it is not known.
         licence: Terms of the weights.

@@ -7,10 +7,11 @@ A recipe names weights in few ways, whatever the domain: ``pretrained: true`` be
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import invalidate_caches
 from importlib.util import find_spec
 from pathlib import Path
@@ -73,10 +74,17 @@ def needs(recipe: str | Path) -> list[Need]:
     plan = read(recipe)
     ensure(plan)
     tree = yaml.safe_load(text(plan))
+    domain = ".".join(str(tree["model"].get("class_path", "")).split(".")[2:3])
     found: dict[str, Need] = {}
-    for need in _walk(tree, ""):
+    for need in (_of_domain(need, domain) for need in _walk(tree, "")):
         found.setdefault(need.file or (need.backbone.name if need.backbone else need.what), need)
     return list(found.values())
+
+
+def _of_domain(need: Need, domain: str) -> Need:
+    """A domain may take a network of some name from a place of its own: the row ``domain/name``."""
+    own = backbones().get(f"{domain}/{need.backbone.name}") if need.backbone is not None else None
+    return need if own is None else replace(need, backbone=own)
 
 
 def _walk(value: Any, key: str) -> Iterator[Need]:
@@ -158,7 +166,7 @@ def _library(what: str, backbone: Backbone, offline: bool) -> str:
     if offline:
         _forbid_network()
     try:
-        _FETCH[backbone.library](backbone.name)
+        _FETCH[backbone.library](backbone)
     except InputError:
         raise
     except Exception as error:  # each library has its own kinds of failure
@@ -176,26 +184,33 @@ def _forbid_network() -> None:
     huggingface_hub.constants.HF_HUB_OFFLINE = True
 
 
-def _timm(name: str) -> None:
+def _timm(backbone: Backbone) -> None:
     from zoo.layers.backbones import image_backbone
 
-    image_backbone(name, pretrained=True)
+    image_backbone(backbone.name, pretrained=True)
 
 
-def _torchvision(name: str) -> None:
+def _torchvision(backbone: Backbone) -> None:
     from torchvision.models import get_model_weights
 
-    get_model_weights(name).DEFAULT.get_state_dict(progress=True, check_hash=True, weights_only=True)
+    get_model_weights(backbone.name).DEFAULT.get_state_dict(progress=True, check_hash=True, weights_only=True)
 
 
-def _transformers(name: str) -> None:
+def _url(backbone: Backbone) -> None:
+    from torch.hub import load_state_dict_from_url
+
+    hashed = re.search(r"-[0-9a-f]{8}\.pth$", backbone.source) is not None  # as torch names its own files
+    load_state_dict_from_url(backbone.source, map_location="cpu", check_hash=hashed, weights_only=True)
+
+
+def _transformers(backbone: Backbone) -> None:
     try:
         import transformers
     except ImportError as error:
         raise InputError("it needs the package transformers: pip install 'rankzoo[text]'") from error
-    repository = name.removeprefix(_CLIP)
+    repository = backbone.name.removeprefix(_CLIP)
     transformers.CLIPModel.from_pretrained(repository)
     transformers.AutoTokenizer.from_pretrained(repository)
 
 
-_FETCH = {"timm": _timm, "torchvision": _torchvision, "transformers": _transformers}
+_FETCH = {"timm": _timm, "torchvision": _torchvision, "transformers": _transformers, "url": _url}

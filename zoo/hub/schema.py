@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-LIBRARIES = ("timm", "torchvision", "transformers", "package")
+LIBRARIES = ("timm", "torchvision", "transformers", "package", "url")
 SOURCES = ("ours", "authors")
 
 IN_THE_FILE = "in the file"
