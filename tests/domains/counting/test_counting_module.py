@@ -84,7 +84,7 @@ def test_a_variant_sets_every_switch_and_each_can_be_turned(variant):
     turned = build(
         variant=variant,
         transport_eps=other.transport.eps,
-        transport_floor=other.transport.floor,
+        transport_floor=False,
         transport_normalised=True,
         transport_batch=other.transport_batch,
         supervised=other.supervised,
@@ -94,10 +94,9 @@ def test_a_variant_sets_every_switch_and_each_can_be_turned(variant):
     )
     for name in ("transport_batch", "supervised", "regions", "consistency_kind"):
         assert getattr(turned.switches, name) == getattr(other, name) != getattr(module.switches, name)
-    assert (turned.switches.transport.eps, turned.switches.transport.floor) == (
-        other.transport.eps,
-        other.transport.floor,
-    )
+    assert turned.switches.transport.eps == other.transport.eps != module.switches.transport.eps
+    assert module.switches.transport.floor
+    assert not turned.switches.transport.floor
     assert turned.switches.transport.normalised
     assert not module.switches.transport.normalised
     assert turned.network.regression.perturb_tokens == (variant == "paper")

@@ -20,7 +20,6 @@ The first four are of labelled images, the rest of unlabelled ones. The variants
 switch                official (released code)                       paper
 ===================== ============================================== ==================================================
 ``transport_eps``     1; it is a factor of ``count`` as well         10, as in DM-Count; no factor
-``transport_floor``   1e-16 in every division                        none: exact potentials
 ``transport_batch``   sum over the images of a batch                 mean
 ``supervised``        ``fine``: y0 alone                             ``all``: y0, y1 and y2, mean of the three
 ``regions``           ``resized`` crops, of places of its own for    ``nested``: true counts; an outer region of one
@@ -28,6 +27,8 @@ switch                official (released code)                       paper
 ``consistency_kind``  ``official``: crops of different places,       ``aligned``: one place for all maps, a divergence
                       a KL of raw densities, which may be negative   of densities that is 0 only where they agree
 ===================== ============================================== ==================================================
+
+Both add 1e-16 to the divisions of the transport, as DM-Count does; ``transport_floor: false`` has exact potentials.
 
 True counts of nested regions of one map are in order by themselves, because a density is not negative: comparing each
 map with itself alone would never cost anything. So they are compared across the maps.
@@ -99,7 +100,7 @@ class Switches:
 
 VARIANTS: dict[Variant, Switches] = {
     "paper": Switches(),
-    "official": Switches(Transport(eps=1.0, floor=True), "sum", "fine", "resized", "official", True),
+    "official": Switches(Transport(eps=1.0), "sum", "fine", "resized", "official", True),
 }
 
 

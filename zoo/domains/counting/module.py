@@ -44,7 +44,7 @@ class TreeFormer(Prediction):
         ranking: Any score loss of ``zoo.ranking`` over the counts of nested regions; null is the hinge of margin 0.
         transport_eps: Weight of the entropy in the optimal transport; null is what the variant says, here and below.
         transport_normalised: Measure its distances in images of side 2 instead of pixels.
-        transport_floor: Add 1e-16 to its divisions, as released.
+        transport_floor: Add 1e-16 to its divisions, as both variants do; false has exact potentials.
         transport_batch: ``sum`` or ``mean`` over the images of a batch.
         supervised: Which maps learn from labels: ``fine`` (y0) or ``all``.
         regions: What the ranking compares: sums of ``resized`` crops or true counts of ``nested`` regions.

@@ -22,8 +22,8 @@ class Transport:
     Attributes:
         eps: Weight of the entropy, in the unit of the cost, > 0; 1 in the released code, 10 in DM-Count.
         normalised: Measure distances in images of side 2 (DM-Count's ``norm_cood``) instead of pixels.
-        floor: Add 1e-16 to every division as released: potentials of cells further than ``sqrt(37 eps)`` from all
-            points then stop growing. Without it they are exact.
+        floor: Add 1e-16 to every division, as the released code and DM-Count do: potentials of cells further than
+            ``sqrt(37 eps)`` pixels from all points stop growing. Without it they are exact, and large.
         iterations: At most.
 
     Raises:
@@ -32,7 +32,7 @@ class Transport:
 
     eps: float = 10.0
     normalised: bool = False
-    floor: bool = False
+    floor: bool = True
     iterations: int = 100
 
     def __post_init__(self) -> None:
