@@ -1,8 +1,4 @@
-"""Negative log-likelihood of an order under the Plackett-Luce model, with Efron's rule for ties.
-
-Two forms of the same: a scan of logarithms, which autograd can differentiate twice, and plain sums in float64, whose
-slope is known. The sums hold scores up to 600 apart; beyond that, logarithms are scanned.
-"""
+"""Negative log-likelihood of an order under the Plackett-Luce model, with Efron's rule for ties."""
 
 from typing import Literal
 
@@ -13,9 +9,6 @@ from torch import Tensor
 from zoo.ranking.lists import Lists
 
 ListTies = Literal["efron", "order"]
-PLACKETT_LUCE_ENGINES = ("dense", "sorted")
-SUMS_FROM = 512  # scores from which plain sums are faster
-SUMS_RANGE = 600.0  # how far apart scores may lie for exp to hold both ends in float64
 _NOTHING = -1e30  # log of no mass: below every score, and finite so that no gradient becomes inf - inf
 
 

@@ -22,15 +22,26 @@ from zoo.ranking.smooth_sums import NODES, Boxes
 
 ROWS, COLUMNS = 256, 1024
 ENTRIES = ROWS * COLUMNS  # of a block
+SQUARE, SHORT = 128, 2048  # lists no longer than this are cut in squares, so that almost half of them can be skipped
 
 
-def blocks(lists: int, items: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Lists, rows and columns of every block; with short lists, many of them in one block."""
+def blocks(lists: int, items: int, half: bool = False) -> Iterator[tuple[slice, slice, slice]]:
+    """Lists, rows and columns of every block; with short lists, many of them in one block.
+
+    Args:
+        lists: How many.
+        items: Of each.
+        half: Pairs with the row before the column are enough.
+    """
     rows, columns = min(items, ROWS), min(items, COLUMNS)
+    if half and items <= SHORT:
+        rows, columns = min(rows, SQUARE), min(columns, SQUARE)
     step = max(1, ENTRIES // max(1, rows * columns))
     for first in range(0, lists, step):
         for row in range(0, items, rows):
             for column in range(0, items, columns):
+                if half and column + columns <= row:
+                    continue
                 yield slice(first, first + step), slice(row, row + rows), slice(column, column + columns)
 
 
@@ -68,19 +79,24 @@ def pair_sums(
         x if order is None else x.gather(-1, order)
         for x in (lists.scores, lists.target, lists.real, lists.weight, *features)
     )
+    # the cost of pairs that do not count may be taken along, if it is sure to be finite
+    simple = lists.plain and bool((scores.abs() < 1e15).all())
     place = torch.arange(scores.shape[-1], device=scores.device)
     total = torch.zeros(len(scores), dtype=torch.float64, device=scores.device)
     mass, slope = torch.zeros_like(total), torch.zeros_like(scores, dtype=torch.float64)
-    for chosen, rows, columns in blocks(*scores.shape):
-        if columns.stop <= rows.start:
-            continue
+    for chosen, rows, columns in blocks(len(scores), scores.shape[-1], half=True):
         wanted = target[chosen, rows].unsqueeze(-1) - target[chosen, columns].unsqueeze(-2)
         before = place[rows].unsqueeze(-1) < place[columns] if tied else wanted > 0
-        counted = before & real[chosen, rows].unsqueeze(-1) & real[chosen, columns].unsqueeze(-2)
         gap = scores[chosen, rows].unsqueeze(-1) - scores[chosen, columns].unsqueeze(-2)
         others = [x[chosen, rows].unsqueeze(-1) - x[chosen, columns].unsqueeze(-2) for x in further]
-        found, along = _with_slope(cost, torch.where(counted, gap, 0.0), torch.where(counted, wanted, 0), *others)
-        share = torch.where(counted, weight[chosen, rows].unsqueeze(-1) * weight[chosen, columns].unsqueeze(-2), 0.0)
+        if simple:
+            share = before.to(gap.dtype)
+        else:
+            counted = before & real[chosen, rows].unsqueeze(-1) & real[chosen, columns].unsqueeze(-2)
+            gap, wanted = torch.where(counted, gap, 0.0), torch.where(counted, wanted, 0)
+            both = weight[chosen, rows].unsqueeze(-1) * weight[chosen, columns].unsqueeze(-2)
+            share = torch.where(counted, both, 0.0)
+        found, along = _with_slope(cost, gap, wanted, *others)
         total[chosen] += (share * found).sum((-2, -1))
         mass[chosen] += share.sum((-2, -1))
         pull = share * along
