@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -173,6 +174,16 @@ def test_a_model_of_a_file_place_is_verified_and_used_where_it_lies(index, model
     mine.write_bytes(mine.read_bytes()[:-1] + b"x")
     with pytest.raises(zoo.hub.downloads.DownloadError, match=r"expected sha256 [0-9a-f]{64}, got [0-9a-f]{64}"):
         zoo.load("mine")
+
+
+def test_a_run_folder_of_that_name_goes_first_any_other_folder_does_not(index, model_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    index(row_of(model_file, "mine", [f"file://{model_file}"]))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/table.csv").write_text("predictions of that model")
+    assert zoo.hub.locate("mine") == model_file
+    (tmp_path / "mine/best.ckpt").write_bytes(b"x")
+    assert zoo.hub.locate("mine") == Path("mine/best.ckpt")
 
 
 def test_misspelt_names_show_the_nearest(index, model_file, tmp_path, monkeypatch):

@@ -87,8 +87,9 @@ def is_target(text: str) -> bool:
 def _pretrained(text: str) -> Entry | None:
     """The row of the index, where a pretrained model is meant."""
     from zoo.hub import entries
+    from zoo.hub.targets import is_name
 
-    return None if Path(text).exists() else entries().get(text)
+    return entries()[text] if is_name(text) else None
 
 
 def entry_file(entry: Entry) -> Path:

@@ -18,10 +18,16 @@ if TYPE_CHECKING:
     from zoo.training import ZooModule
 
 
+def is_name(target: str) -> bool:
+    """Whether a pretrained model is meant: its name, and no run folder or file that is called so."""
+    path = Path(target)
+    return target in entries() and not path.is_file() and not (path / "best.ckpt").is_file()
+
+
 def locate(target: str | Path) -> Path:
     """Finds the file that a target means; a pretrained model is downloaded first where it is not there yet.
 
-    A file or folder of that name goes first.
+    A run folder of that name goes first.
 
     Args:
         target: A ``.ckpt``, a ``.safetensors``, the folder of a run, or the name of a pretrained model.
@@ -31,7 +37,7 @@ def locate(target: str | Path) -> Path:
         ZooError: A pretrained model could not be downloaded.
     """
     name = str(target)
-    if name in entries() and not Path(name).exists():
+    if is_name(name):
         return pretrained(name)
     try:
         return checkpoint.locate(target)
