@@ -13,7 +13,7 @@ from torch import Tensor
 from zoo.ranking.base_modules import SimilarityLoss
 from zoo.ranking.checks import REDUCTIONS, accumulation_dtype, check_choice
 from zoo.ranking.engines import choose_engine, refuse_second
-from zoo.ranking.lazy import LazySimilarity, Matrix, Relation
+from zoo.ranking.lazy import LazySimilarity, Matrix, Relation, dense
 from zoo.ranking.reduction import reduce_values
 from zoo.ranking.row_engines import ROW_ENGINES, RowLoss, block_slices, fastest_rows
 from zoo.ranking.rows import Rows, check_rows
@@ -62,6 +62,8 @@ def both_ways(
             how = rest.get("reduction", "mean")
             check_choice("reduction", how, REDUCTIONS)
             return reduce_values(first, ranked, how), reduce_values(second, ranked_columns, how)
+        if engine == "dense":  # one matrix for both
+            similarity, positive, mask = dense(similarity), dense(positive), dense(mask)
     turned = None if mask is None else mask.T
     return loss(similarity, positive, mask=mask, **options), loss(similarity.T, positive.T, mask=turned, **options)
 
