@@ -496,6 +496,17 @@ def test_more_queries_than_tokens_is_one_error():
         network.eval()(torch.zeros(1, 3, 32, 32))
 
 
+def test_what_cannot_be_sized_gives_no_advice(small):
+    class Stubborn(Convolutions):
+        def forward(self, images):
+            return super().forward(images + float(images.sum()) * 0)
+
+    with pytest.raises(
+        InputError, match=r"^images of 64x32 give 43 tokens, too few for 60 queries; take fewer queries$"
+    ):
+        small(backbone=Stubborn(), queries_one2one=60).eval()(torch.zeros(1, 3, 64, 32))
+
+
 def test_a_module_of_your_own(small, scene):
     class Named(Convolutions):
         def forward(self, images):

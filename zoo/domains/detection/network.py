@@ -201,20 +201,25 @@ class RankDETRNetwork(nn.Module):
     def _too_small(self, size: Sequence[int], tokens: int, queries: int) -> str:
         groups = f" ({self.queries_one2one} one2one + {self.queries_one2many} one2many)" if self.training else ""
         side = self.smallest_side(queries)
+        advice = "" if side is None else f"the smallest square image that works is {side}x{side}, or "
         return (
             f"images of {size[0]}x{size[1]} give {tokens} tokens, too few for {queries} queries{groups}; "
-            f"the smallest square image that works is {side}x{side}, "
-            "or take fewer queries"
+            f"{advice}take fewer queries"
         )
 
-    def smallest_side(self, queries: int) -> int:
-        """The side of the smallest square image that gives as many tokens as there are queries."""
+    def smallest_side(self, queries: int) -> int | None:
+        """The side of the smallest square image that gives as many tokens as there are queries.
+
+        None where no side up to 8,192 does, or where a module of the user's own cannot run on the meta device.
+        """
         meta = torch.device("meta")
         tensors = [*self.backbone.named_parameters(), *self.backbone.named_buffers()]
         shapes = {name: value.to(meta) for name, value in tensors}
         low, high = 0, 1
         while self._tokens(high, shapes) < queries and high < LARGEST_SIDE:
             low, high = high, high * 2
+        if high >= LARGEST_SIDE:
+            return None
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if self._tokens(middle, shapes) >= queries else (middle, high)
