@@ -379,4 +379,4 @@ def test_safetensors_errors_name_the_file(save: Save, tmp_path: Path) -> None:
 def test_the_card_is_all_but_the_weights(save: Save) -> None:
     checkpoint = read(save())
     assert isinstance(checkpoint, Checkpoint)
-    assert set(checkpoint.card) == {"recipe", "version", "classes", "metrics", "preprocess", "source", "published", "file"}
+    assert set(checkpoint.card) == {"recipe", "version", "classes", "metrics", "preprocess", "source", "file"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from zoo.errors import InputError
 
@@ -29,7 +29,7 @@ class Card(TypedDict):
         preprocess: What happens to a user's input before the network, as plain values.
         source: The authors' file it was converted from (name and sha256); empty for a trained one.
         published: Of a published model: its name, and how, on what and by which version its metrics were measured, with
-            intervals; its terms. Empty for others.
+            intervals; its terms. Others have no such key.
         file: The file it was read from.
     """
 
@@ -39,7 +39,7 @@ class Card(TypedDict):
     metrics: dict[str, float]
     preprocess: dict[str, Any]
     source: str
-    published: dict[str, Any]
+    published: NotRequired[dict[str, Any]]
     file: str
 
 
@@ -103,16 +103,18 @@ class Checkpoint:
     @property
     def card(self) -> Card:
         """All but the weights."""
-        return {
+        said: Card = {
             "recipe": self.recipe,
             "version": self.version,
             "classes": self.classes,
             "metrics": self.metrics,
             "preprocess": self.preprocess,
             "source": self.source,
-            "published": self.published,
             "file": str(self.path),
         }
+        if self.published:
+            said["published"] = self.published
+        return said
 
 
 def check(path: Path, values: Mapping[str, Any]) -> Card:
@@ -154,16 +156,18 @@ def check(path: Path, values: Mapping[str, Any]) -> Card:
     published = values.get(PUBLISHED, {})
     if not isinstance(published, dict):
         raise InputError(f"{path}: {PUBLISHED} must be values by name" + _found(published))
-    return {
+    said: Card = {
         "recipe": recipe,
         "version": version,
         "classes": classes,
         "metrics": {name: float(value) for name, value in metrics.items()},
         "preprocess": preprocess,
         "source": source,
-        "published": published,
         "file": str(path),
     }
+    if published:
+        said["published"] = published
+    return said
 
 
 def _is_metric(name: object, value: object) -> bool:

@@ -63,7 +63,7 @@ def read(path: Path) -> Checkpoint:
         metrics=card["metrics"],
         preprocess=card["preprocess"],
         source=card["source"],
-        published=card["published"],
+        published=card.get("published", {}),
     )
 
 

@@ -212,6 +212,6 @@ def text_values(card: Card) -> dict[str, str]:
     }
     if card["source"]:
         texts[SOURCE] = card["source"]
-    if card["published"]:
+    if "published" in card:
         texts[PUBLISHED] = json.dumps(card["published"], sort_keys=True)
     return texts

@@ -176,7 +176,7 @@ def _said(file: Path, said: Card, found: list[TensorLine], tensors: bool) -> str
         ("metrics", _pairs({name: f"{value:.6g}" for name, value in said["metrics"].items()})),
         ("preprocess", _pairs(said["preprocess"])),
         *([("converted from", said["source"])] if said["source"] else []),
-        *([("published", _published(said["published"]))] if said["published"] else []),
+        *([("published", _published(said["published"]))] if "published" in said else []),
     ]
     text = table((), rows, terminal_width())
     if tensors:
