@@ -75,7 +75,7 @@ def listnet(
 
 def _listnet_value(lists: Lists) -> Tensor:
     if lists.plain:
-        return -(lists.target.to(lists.scores.dtype).softmax(-1) * lists.scores.log_softmax(-1)).sum(-1)
+        return -(lists.target.to(lists.scores.dtype).log_softmax(-1).exp() * lists.scores.log_softmax(-1)).sum(-1)
     mass = torch.where(lists.real, lists.weight, 1.0).log()
     wanted = masked_log_softmax(lists.target.to(lists.scores.dtype) + mass, lists.real).exp()
     predicted = masked_log_softmax(lists.scores + mass, lists.real)
