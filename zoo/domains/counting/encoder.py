@@ -212,7 +212,9 @@ class StageToken(nn.Module):
         token = self.token.expand(feature.shape[0], -1, -1)
         sequence = self.norm(torch.cat([token, feature.flatten(2).transpose(1, 2)], dim=1))
         k, v = self.kv(sequence).chunk(2, dim=-1)
-        return (token + self.proj(functional.scaled_dot_product_attention(self.q(sequence[:, :1]), k, v)))[:, 0]
+        query, keys, values = (part.unsqueeze(1) for part in (self.q(sequence[:, :1]), k, v))  # ONNX wants a head
+        found = functional.scaled_dot_product_attention(query, keys, values).squeeze(1)
+        return (token + self.proj(found))[:, 0]
 
 
 class TimmPyramid(nn.Module):
