@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-long check format evidence evidence-ltr evidence-kill evidence-anomaly evidence-calibration evidence-quality \
-	evidence-reid evidence-outfit clean
+	evidence-reid evidence-outfit evidence-counting evidence-detection evidence-bench bench-env clean
 
 help:
 	@echo "make setup     the environment in $(VENV), with everything that development needs"
@@ -50,7 +50,8 @@ format: setup
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-evidence: evidence-ltr evidence-kill evidence-anomaly evidence-calibration evidence-quality evidence-reid evidence-outfit
+evidence: evidence-ltr evidence-kill evidence-anomaly evidence-calibration evidence-quality evidence-reid evidence-outfit \
+	evidence-counting evidence-detection evidence-bench
 
 # every score loss on MQ2008, 5 seeds x 5 folds; writes the table of zoo/domains/ltr/README.md
 evidence-ltr: setup
@@ -61,8 +62,19 @@ evidence-kill: setup
 	@$(BIN)/python evidence/kill.py --kills 10 --trainer.max_epochs 60
 
 # the claims of the domains on real data, each against its baselines, five seeds: the tables of their cards
-evidence-anomaly evidence-calibration evidence-quality evidence-reid evidence-outfit: evidence-%: setup
+evidence-anomaly evidence-calibration evidence-quality evidence-reid evidence-outfit evidence-counting evidence-detection: evidence-%: setup
 	@$(BIN)/python evidence/$*.py
+
+# the peers of zoo bench losses, in an environment on top of the other: two of them would pull in an ancient torch
+bench-env: setup
+	@$(BIN)/python -m venv $(VENV)/bench
+	@$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> $$($(VENV)/bench/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/zoo.pth
+	@$(VENV)/bench/bin/python -m pip install --quiet --no-deps allRank==1.4.3 libauc==2.0.1 pytorch-metric-learning==2.9.0
+
+# the ranking core beside its peers; writes docs/bench.md and the growth plot
+evidence-bench: bench-env
+	@$(VENV)/bench/bin/python evidence/bench.py
 
 clean:
 	rm -rf $(VENV)
