@@ -74,7 +74,7 @@ bench-env: setup
 
 # the ranking core beside its peers; writes docs/bench.md and the growth plot
 evidence-bench: bench-env
-	@$(VENV)/bench/bin/python evidence/bench.py
+	@$(BIN)/python evidence/bench.py
 
 clean:
 	rm -rf $(VENV)
