@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-long check format evidence evidence-ltr evidence-kill evidence-anomaly evidence-calibration evidence-quality \
-	evidence-reid evidence-outfit evidence-counting evidence-detection evidence-bench bench-env clean
+	evidence-reid evidence-outfit evidence-counting evidence-detection evidence-bench bench-env small clean
 
 help:
 	@echo "make setup     the environment in $(VENV), with everything that development needs"
@@ -71,6 +71,10 @@ bench-env: setup
 	@$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
 		> $$($(VENV)/bench/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/zoo.pth
 	@$(VENV)/bench/bin/python -m pip install --quiet --no-deps allRank==1.4.3 libauc==2.0.1 pytorch-metric-learning==2.9.0
+
+# the small models that come with the package, trained and published anew
+small: setup
+	@$(BIN)/python evidence/small.py
 
 # the ranking core beside its peers; writes docs/bench.md and the growth plot
 evidence-bench: bench-env

@@ -15,7 +15,7 @@ from zoo.cli.table import table, terminal_width
 from zoo.errors import InputError, ZooError
 
 HELP = "show versions, devices, cache and data, and what a recipe would miss"
-EXAMPLES = ("zoo doctor", "zoo doctor quality/graded_flickr8k")
+EXAMPLES = ("zoo doctor anomaly/demo", "zoo doctor quality/graded_flickr8k")
 
 DISTRIBUTION = "rankzoo"
 
