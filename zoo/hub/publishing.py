@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from zoo.checkpoint import Opened
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
-HOLDS = 0.005
-"""What float16 weights may take from the main metric, relative to its size."""
+HOLDS, WITHIN = 0.005, 0.02
+"""What float16 weights may change of the main metric: relative to its size, or to the width of its 95 % interval."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,8 @@ def _held(whole: Measured, halved: Opened) -> Measured:
     """The evaluation of the rounded weights, which is what is published with them."""
     found = measure(halved)
     before, after = whole.values[whole.main], found.values[whole.main]
-    if not abs(after - before) <= HOLDS * max(abs(before), 1e-9):
+    low, high = whole.intervals.get(whole.main, (before, before))
+    if not abs(after - before) <= max(HOLDS * max(abs(before), 1e-9), WITHIN * (high - low)):
         raise InputError(
             f"--half: {whole.main} changes from {before:.6g} to {after:.6g} with float16 weights; "
             "publish without --half"
