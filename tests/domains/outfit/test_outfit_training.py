@@ -13,33 +13,33 @@ from zoo.recipe import read
 SMALL = ("--model.layers", 1, "--trainer.max_epochs", 1, "--data.limit", 48)
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory, zoo):
-    folder = tmp_path_factory.mktemp("demo")
-    result = zoo("train", "outfit/demo", cwd=folder)
-    assert result.returncode == 0, result.stderr
-    return folder / "runs" / "outfit" / "demo"
+@pytest.fixture
+def trained(demo):
+    return demo("outfit")[0] / "runs" / "outfit" / "demo"
 
 
-def test_the_demo_is_far_better_than_chance(demo):
-    found = package.evaluate(demo)
+@pytest.mark.xdist_group("demo-outfit")
+def test_the_demo_is_far_better_than_chance(trained):
+    found = package.evaluate(trained)
     assert found["auc"] > 0.85
     assert found["fitb"] > 0.6
     assert found["recall10"] > 0.75  # of 24; guessing gives 0.42
     assert abs(found["auc_same_length"] - found["auc"]) < 0.05
-    epochs = pd.read_csv(demo / "metrics.csv")["train/compatibility"].dropna()
+    epochs = pd.read_csv(trained / "metrics.csv")["train/compatibility"].dropna()
     assert epochs.iloc[-1] < 0.7 * epochs.iloc[0]
 
 
-def test_matching_outfits_score_higher_in_a_prediction(demo, polyvore):
+@pytest.mark.xdist_group("demo-outfit")
+def test_matching_outfits_score_higher_in_a_prediction(trained, polyvore):
     samples = [polyvore / "samples" / f"{name}.csv" for name in ("matching", "mixed")]
-    table = package.predict(demo, samples)
+    table = package.predict(trained, samples)
     scores = {name: group["score"] for name, group in table.groupby(table["outfit"].str.split().str[0])}
     assert scores["matching"].mean() > scores["mixed"].mean() + 0.3
 
 
-def test_retrieval_starts_from_the_compatibility_checkpoint(demo, tmp_path, zoo):
-    result = zoo("train", "outfit/demo", "--init", demo, "--data.task", "retrieval", *SMALL[2:], cwd=tmp_path)
+@pytest.mark.xdist_group("demo-outfit")
+def test_retrieval_starts_from_the_compatibility_checkpoint(trained, tmp_path, zoo):
+    result = zoo("train", "outfit/demo", "--init", trained, "--data.task", "retrieval", *SMALL[2:], cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     first = pd.read_csv(tmp_path / "runs/outfit/demo/metrics.csv")
     assert "train/retrieval" in first.columns
