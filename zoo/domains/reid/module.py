@@ -103,7 +103,7 @@ class RDE(RDEPrediction):
         if pretrained and pretrained_allowed() and not init_from:
             raise InputError(
                 "model.pretrained: RDE starts from OpenAI's CLIP ViT-B/16: make a part file of it (zoo convert "
-                "reid/rde_cuhkpedes ViT-B-16.pt clip.safetensors --part clip) and give --model.init_from.clip "
+                "reid/rde_cuhkpedes clip.pt clip.safetensors --part clip) and give --model.init_from.clip "
                 "clip.safetensors; or start at random: --model.pretrained false"
             )
         try:
