@@ -30,6 +30,7 @@ def _shared(name: str) -> Path:
     return ROOT.parent / "shared" / name
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skips what needs data or facts that are not there; tests of a file, or of a demo, run in one process."""
     data = Path(os.environ.get("ZOO_DATA", _shared("data")))
