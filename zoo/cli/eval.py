@@ -156,6 +156,7 @@ def _evaluate(
     from zoo.hub import open_target
     from zoo.recipe import build_data, build_trainer_arguments, read
     from zoo.training.fit import build_trainer, quiet
+    from zoo.training.loader import deaths_told
 
     quiet()
     if other is None:
@@ -178,10 +179,12 @@ def _evaluate(
         }
     )
     module.rows = [] if rows else None
-    trainer.test(module, datamodule=data, verbose=False)
+    with deaths_told(lambda: "run again, with --data.workers 0 if it happens again"):
+        trainer.test(module, datamodule=data, verbose=False)
+        if out is not None and trainer.is_global_zero:
+            out.mkdir(parents=True, exist_ok=True)
+            _picture(module, data, out / "picture.png")
     if out is not None and trainer.is_global_zero:
-        out.mkdir(parents=True, exist_ok=True)
-        _picture(module, data, out / "picture.png")
         tables, figures = module.report(module.rows or [])
         for name, table in tables.items():
             _write_rows(table, out / f"{name}.csv")

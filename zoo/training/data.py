@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, default_collate
 
 from zoo.errors import InputError, ZooError
+from zoo.training.loader import Guarded, Loader, as_is
 from zoo.training.order import EpochOrder, EvaluationOrder, Items, Key, Seeded
 from zoo.training.root import resolve_root, synthesized
 
@@ -223,13 +224,12 @@ class ZooData(pl.LightningDataModule):
         # a generator of its own, or creating an iterator would draw from the training's random numbers
         generator = torch.Generator()
         generator.manual_seed(self.seed)
-        dataset: Any = items
         batches: Any = order
-        return DataLoader(
-            dataset,
+        return Loader(
+            Guarded(items, self.collate),
             batch_sampler=batches,
             num_workers=self.workers,
-            collate_fn=self.collate,
+            collate_fn=as_is,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
             generator=generator,

@@ -15,10 +15,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from zoo.errors import InputError, ZooError
+from zoo.errors import InputError
 from zoo.training.checkpoints import LAST, AtomicCheckpointIO, Checkpoints, Reseed, remove_leftovers
 from zoo.training.data import ZooData
 from zoo.training.journal import Journal
+from zoo.training.loader import deaths_told
 from zoo.training.module import NonFiniteLoss, ZooModule
 from zoo.training.pictures import Pictures
 from zoo.training.progress import Bar, Lines
@@ -93,7 +94,7 @@ class Training:
         Raises:
             NonFiniteLoss: A loss term is NaN or infinite; the last good checkpoint is kept and named.
             Interrupted: Ctrl-C or SIGTERM; the state is saved.
-            ZooError: A data loader process died.
+            LoaderDied: A data loader process died.
             InputError: Lightning refuses a setting.
         """
         last = self.folder / LAST
@@ -101,17 +102,17 @@ class Training:
             self.folder.mkdir(parents=True, exist_ok=True)
             remove_leftovers(self.folder)
         try:
-            self.trainer.fit(module, datamodule=data, ckpt_path=last if self.resume else None, weights_only=True)
+            with deaths_told(self._going_on):
+                self.trainer.fit(module, datamodule=data, ckpt_path=last if self.resume else None, weights_only=True)
         except NonFiniteLoss as error:
             kept = f"the last good checkpoint is {last}" if last.exists() else "there is no checkpoint yet"
             raise NonFiniteLoss(f"{error}; {kept}") from error
         except MisconfigurationException as error:
             raise InputError(f"trainer: {' '.join(str(error).split())}") from error
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            first = " ".join(str(error).split())
-            raise ZooError(f"a data loader process died ({first}); --resume goes on from {last}") from error
+
+    def _going_on(self) -> str:
+        last = self.folder / LAST
+        return f"--resume goes on from {last}" if last.exists() else "--resume starts anew: there is no checkpoint yet"
 
 
 def prepare(folder: Path, seed: int, arguments: dict[str, Any], resume: bool) -> Training:
