@@ -1,6 +1,7 @@
 """The page over runs: pooling, intervals, differences, what stands on it, and that it needs no network."""
 
 import json
+import shutil
 from html.parser import HTMLParser
 
 import matplotlib.pyplot as plt
@@ -8,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zoo.report import Run, read_run, write_page
+from zoo.errors import InputError
+from zoo.report import Run, read_predictions, read_run, write_page
 from zoo.report.comparison import borda, differences, grouped, intervals
 from zoo.training import ZooModule
 
@@ -126,6 +128,29 @@ def test_the_page_needs_no_network_and_says_all(tmp_path, runs):
                   "<mark>    rate: 9.0</mark>", "[2, 4]"):  # fmt: skip
         assert words in text, words
     assert text.count("data:image/png;base64") == 3
+
+
+def test_predictions_stand_below_the_runs(tmp_path, runs):
+    folder = tmp_path / "predictions"
+    folder.mkdir()
+    for name in ("a", "overview", "b", "c", "d"):
+        shutil.copy(tmp_path / "picture.png", folder / f"{name}.png")
+    rows = pd.DataFrame({"file": [f"/far/away/{index}.txt" for index in range(7)], "score": np.arange(7) / 3})
+    rows.to_csv(folder / "table.csv", index=False)
+    found = read_predictions(folder)
+    assert [file.stem for file in found.pictures] == ["overview", "a", "b", "c", "d"]
+    write_page(runs[2:], tmp_path / "report.html", [found])
+    text = (tmp_path / "report.html").read_text()
+    page = Page()
+    page.feed(text)
+    assert (page.fetched, page.silent) == ([], [])
+    assert text.count("data:image/png;base64") == 1 + 4
+    assert "<td>4.txt</td><td>1.333</td>" in text
+    assert "5.txt" not in text
+    assert "/far/away" not in text
+    assert f"2 more rows and 1 more pictures in {folder.as_posix()}" in text
+    with pytest.raises(InputError, match=r"nowhere holds no predictions \(it has no table.csv"):
+        read_predictions(tmp_path / "nowhere")
 
 
 def test_names_of_runs_are_text_not_markup(tmp_path, runs):

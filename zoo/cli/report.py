@@ -22,6 +22,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="default: report.html in the run folder, or here for several",
     )
     parser.add_argument(
+        "--predictions", type=Path, nargs="+", default=[], metavar="DIR", help="show these folders of zoo predict too"
+    )
+    parser.add_argument(
         "--trust", action="append", default=[], metavar="MODULE", help="let the checkpoints import MODULE"
     )
 
@@ -35,8 +38,10 @@ def run(args: argparse.Namespace) -> int:
         if not (folder / "best.ckpt").is_file():
             raise InputError(f"{folder}: there is no best.ckpt; the training has not reached its first validation")
     from zoo.cli.eval import evaluate_into
-    from zoo.report import read_run, write_page
+    from zoo.report import read_predictions, read_run, write_page
     from zoo.report.runs import EVALUATION
+
+    predictions = [read_predictions(folder) for folder in args.predictions]
 
     for folder in folders:
         whole = folder / EVALUATION / "metrics.json"
@@ -44,6 +49,6 @@ def run(args: argparse.Namespace) -> int:
             print(f"{folder}: evaluating best.ckpt", file=sys.stderr, flush=True)
             evaluate_into(folder, folder / EVALUATION, trust=args.trust)
     out = args.out or (folders[0] / "report.html" if len(folders) == 1 else Path("report.html"))
-    write_page([read_run(folder) for folder in folders], out)
+    write_page([read_run(folder) for folder in folders], out, predictions)
     print(out)
     return 0

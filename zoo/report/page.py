@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-
-import pandas as pd
 
 from zoo._version import __version__
 from zoo.report.comparison import Difference, Group, borda, differences, grouped, intervals, smaller_is_better
 from zoo.report.figures import MOST, colour, curve_columns, curves, svg
+from zoo.report.html import image, short, table
+from zoo.report.predictions import Predictions, section
 from zoo.report.runs import Run
 
 WORST = 10
@@ -36,12 +35,13 @@ img, svg { max-width: 100%; height: auto } figure { margin: 1em 0 } figcaption {
 """
 
 
-def write_page(runs: Sequence[Run], file: Path) -> None:
+def write_page(runs: Sequence[Run], file: Path, predictions: Sequence[Predictions] = ()) -> None:
     """Writes the page.
 
     Args:
         runs: Evaluated runs; those that differ in nothing but the seed are pooled.
         file: Where to; its folder is made.
+        predictions: Shown below the runs.
     """
     groups = grouped(runs)
     parts = [_head(groups), _metrics(groups)]
@@ -51,6 +51,8 @@ def write_page(runs: Sequence[Run], file: Path) -> None:
     for index, group in enumerate(groups):
         parts.append(f'<h2><span class="dot" style="background:{colour(index)}"></span>{escape(group.name)}</h2>')
         parts += [_run(run) for run in group.runs]
+    if predictions:
+        parts += ["<h2>Predictions</h2>", *map(section, predictions)]
     title = "zoo report: " + ", ".join(group.name for group in groups)
     page = (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
@@ -77,9 +79,9 @@ def _head(groups: Sequence[Group]) -> str:
         )
         for run in runs
     ]
-    table = _table(("run", "method", "test data", "seed", "epochs", "time and memory", "overridden"), rows)
+    took = table(("run", "method", "test data", "seed", "epochs", "time and memory", "overridden"), rows)
     made = f"{time.strftime('%Y-%m-%d %H:%M')}, zoo {__version__}"
-    return f'<h1>{"Run" if len(runs) == 1 else "Runs"}</h1>\n{table}<p class="small">Written {made}.</p>'
+    return f'<h1>{"Run" if len(runs) == 1 else "Runs"}</h1>\n{took}<p class="small">Written {made}.</p>'
 
 
 def _took(run: Run) -> str:
@@ -171,7 +173,7 @@ def _differences(found: Sequence[Difference], groups: Sequence[Group]) -> str:
         "Paired bootstrap over test units, seeds averaged; p is not corrected for the number of comparisons "
         f"({len(found)})."
     )
-    return f"<h2>Differences</h2><p>{note}</p>{_table(head, rows)}"
+    return f"<h2>Differences</h2><p>{note}</p>{table(head, rows)}"
 
 
 def _verdict(found: Difference, smaller: bool) -> str:
@@ -193,16 +195,11 @@ def _curves(groups: Sequence[Group]) -> str:
 
 def _run(run: Run) -> str:
     parts = [f"<h3>{escape(run.name)}</h3>"]
-    for name, file in run.figures.items():
-        data = base64.b64encode(file.read_bytes()).decode()
-        parts.append(
-            f'<figure><img alt="{escape(name)} of {escape(run.name)} on {escape(run.data)}" '
-            f'src="data:image/png;base64,{data}"><figcaption>{escape(name)}</figcaption></figure>'
-        )
+    parts += [image(file, f"{name} of {run.name} on {run.data}", name) for name, file in run.figures.items()]
     parts.append(_worst(run))
     parts.append(f"<h3>Recipe</h3>{_recipe(run)}")
     if machine := run.history.get("environment"):
-        parts.append(f"<h3>Environment</h3>{_table((), list(machine.items()))}")
+        parts.append(f"<h3>Environment</h3>{table((), list(machine.items()))}")
     return "\n".join(part for part in parts if part)
 
 
@@ -212,15 +209,9 @@ def _worst(run: Run) -> str:
     if costs is None or costs.dropna().empty:
         return ""
     chosen = costs.dropna().sort_values(ascending=False, kind="stable").head(WORST)
-    table = run.rows.loc[chosen.index].assign(cost=chosen)
-    rows = [[_short(value) for value in row] for row in table.itertuples(index=False)]
-    return f"<h3>Worst cases</h3>{_table([str(name) for name in table.columns], rows)}"
-
-
-def _short(value: object) -> object:
-    """Long lists of numbers do not fit a cell."""
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    worst = run.rows.loc[chosen.index].assign(cost=chosen)
+    rows = [[short(value) for value in row] for row in worst.itertuples(index=False)]
+    return f"<h3>Worst cases</h3>{table([str(name) for name in worst.columns], rows)}"
 
 
 def _recipe(run: Run) -> str:
@@ -233,15 +224,3 @@ def _recipe(run: Run) -> str:
     source = run.history.get("recipe")
     note = f"<p>From {escape(source)}; overridden: {escape(_options(run) or 'nothing')}.</p>" if source else ""
     return f"{note}<pre>{chr(10).join(lines)}</pre>"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    top = f"<thead><tr>{''.join(f'<th scope=col>{escape(name)}</th>' for name in head)}</tr></thead>" if head else ""
-    body = "".join(f"<tr>{''.join(_td(value) for value in row)}</tr>" for row in rows)
-    return f"<table>{top}<tbody>{body}</tbody></table>"
-
-
-def _td(value: object) -> str:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    text = "" if value is None or (isinstance(value, float) and pd.isna(value)) else str(value)
-    return f"<td{' class=number' if number else ''}>{escape(text)}</td>"
