@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from zoo.domains.detection.positions import sides_of
 from zoo.layers.deformable_attention import Engine, Shapes, deformable_attention
 
 LEVELS, POINTS = 4, 4
@@ -70,7 +71,7 @@ class DeformableAttention(nn.Module):
         weights = self.attention_weights(queries).view(*split[:3], -1).softmax(-1).view(split)
         centres = references[:, :, None, :, None, :2]
         if references.shape[-1] == 2:
-            sizes = references.new_tensor([(across, height) for height, across in shapes]).view(1, 1, 1, -1, 1, 2)
+            sizes = sides_of(shapes, references).view(1, 1, 1, -1, 1, 2)
             places = centres + offsets / sizes
         else:
             places = centres + offsets / self.points * references[:, :, None, :, None, 2:] * 0.5

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zoo.domains.detection.data import DetectionData
-from zoo.domains.detection.records import Record, check_inside, checked_box, record
+from zoo.domains.detection.records import Record, check_inside, checked_box, read_text, record
 from zoo.domains.detection.synthesis import synthesize_coco
 from zoo.training import DataError, Split
+from zoo.training.paths import below
 
 SIZES = [480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800]
 CROP_SIZES = [400, 500, 600]
@@ -48,7 +49,7 @@ def read_coco(file: Path, images: Path) -> tuple[list[Record], list[str]]:
         if not isinstance(tree.get(key), list):
             raise DataError(f"{file}: has no list {key!r}, as annotations in the COCO format do")
         parts[key] = tree[key]
-    categories = {_field(entry, "id", f"{file}: categories[{n}]"): entry for n, entry in enumerate(parts["categories"])}
+    categories = {_id(entry, "id", f"{file}: categories[{n}]"): entry for n, entry in enumerate(parts["categories"])}
     if not categories or len(categories) < len(parts["categories"]):
         raise DataError(f"{file}: {'two categories have one id' if categories else 'there are no categories'}")
     try:
@@ -57,16 +58,16 @@ def read_coco(file: Path, images: Path) -> tuple[list[Record], list[str]]:
         raise DataError(f"{file}: ids of categories are numbers, these are mixed") from None
     objects: dict[Any, list[tuple[int, dict[str, Any]]]] = {}
     for number, entry in enumerate(parts["images"]):
-        key = _field(entry, "id", f"{file}: images[{number}]")
+        key = _id(entry, "id", f"{file}: images[{number}]")
         if key in objects:
-            raise DataError(f"{file}: images[{number}]: the id {key} stands there twice")
+            raise DataError(f"{file}: images[{number}]: the id {key!r} stands there twice")
         objects[key] = []
     for number, entry in enumerate(parts["annotations"]):
         place = f"{file}: annotations[{number}]"
-        if _field(entry, "image_id", place) not in objects:
-            raise DataError(f"{place}: there is no image with the id {entry['image_id']}")
-        if _field(entry, "category_id", place) not in order:
-            raise DataError(f"{place}: there is no category with the id {entry['category_id']}")
+        if _id(entry, "image_id", place) not in objects:
+            raise DataError(f"{place}: there is no image with the id {entry['image_id']!r}")
+        if _id(entry, "category_id", place) not in order:
+            raise DataError(f"{place}: there is no category with the id {entry['category_id']!r}")
         objects[entry["image_id"]].append((number, entry))
     names = [str(categories[number].get("name", number)) for number in order]
     return [_record(file, images, entry, objects[entry["id"]], order) for entry in parts["images"]], names
@@ -76,8 +77,10 @@ def _record(
     file: Path, images: Path, entry: dict[str, Any], objects: list[tuple[int, dict[str, Any]]], order: dict[Any, int]
 ) -> Record:
     place = f"{file}: image {entry['id']}"
-    name = str(_field(entry, "file_name", place))
-    size = (int(entry["height"]), int(entry["width"])) if entry.get("height") and entry.get("width") else None
+    name = _field(entry, "file_name", place)
+    if not isinstance(name, str) or not name:
+        raise DataError(f"{place}: file_name is the path of an image, got {name!r}")
+    size = _size(entry, place)
     boxes, areas = [], []
     for number, found in objects:
         where = f"{file}: annotations[{number}]"
@@ -88,7 +91,17 @@ def _record(
         areas.append(_area(found.get("area"), box))
     labels = [order[found["category_id"]] for _, found in objects]
     crowd = [bool(found.get("iscrowd", 0)) for _, found in objects]
-    return record(name, images / name, place, size, boxes, labels, crowd, areas, entry["id"])
+    return record(name, below(images, name), place, size, boxes, labels, crowd, areas, entry["id"])
+
+
+def _size(entry: dict[str, Any], place: str) -> tuple[int, int] | None:
+    """``(height, width)``, or None where the file does not say it."""
+    height, width = entry.get("height"), entry.get("width")
+    if not height or not width:
+        return None
+    if not all(isinstance(side, int | float) and side >= 1 for side in (height, width)):
+        raise DataError(f"{place}: height and width are pixels, got {height!r} and {width!r}")
+    return int(height), int(width)
 
 
 def _corners(box: Any, place: str) -> tuple[float, float, float, float]:
@@ -109,14 +122,11 @@ def _area(given: Any, box: Sequence[float]) -> float:
 
 
 def _load(file: Path) -> dict[str, Any]:
+    text = read_text(file, "annotation file")
     try:
-        tree = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{file}: there is no such annotation file") from error
+        tree = json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(f"{file}:{error.lineno}: is no json, or is cut off: {error.msg}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: cannot be read as text ({type(error).__name__})") from error
     if not isinstance(tree, dict):
         raise DataError(f"{file}: holds a {type(tree).__name__}, not an object with images and annotations")
     return tree
@@ -126,6 +136,13 @@ def _field(entry: Any, key: str, place: str) -> Any:
     if not isinstance(entry, dict) or key not in entry:
         raise DataError(f"{place}: has no {key!r}")
     return entry[key]
+
+
+def _id(entry: Any, key: str, place: str) -> int | str:
+    found = _field(entry, key, place)
+    if not isinstance(found, int | str):
+        raise DataError(f"{place}: {key} is a number or a text, got {found!r}")
+    return found
 
 
 def _some(names: Sequence[str]) -> str:

@@ -67,7 +67,7 @@ class Geometry(NamedTuple):
         """
         masks = [F.interpolate(mask.unsqueeze(1).float(), shape).squeeze(1).bool() for shape in shapes]
         counts = [torch.stack([part[:, 0].sum(1), part[:, :, 0].sum(1)], 1).to(kind) for part in masks]
-        sides = [mask.new_tensor((across, height), dtype=kind) for height, across in shapes]
+        sides = sides_of(shapes, counts[0]).unbind(0)
         lengths = [height * across for height, across in shapes]
         return cls(
             shapes=list(shapes),
@@ -79,6 +79,13 @@ class Geometry(NamedTuple):
             ),
             points=torch.cat([grid_points(shape, count, kind) for shape, count in zip(shapes, counts, strict=True)], 1),
         )
+
+
+def sides_of(shapes: Sequence[tuple[int, int]], like: Tensor) -> Tensor:
+    """Width and height of each map, ``(L, 2)`` of the type of ``like``; those of an exported network stay open."""
+    if torch.compiler.is_exporting():
+        return torch.stack([torch.stack([like.new_full((), side) for side in shape[::-1]]) for shape in shapes])
+    return like.new_tensor([(across, height) for height, across in shapes])
 
 
 def grid_points(shape: tuple[int, int], count: Tensor, kind: torch.dtype) -> Tensor:

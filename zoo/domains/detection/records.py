@@ -104,6 +104,24 @@ def image_size(file: Path, place: str) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
+def read_text(file: Path, what: str) -> str:
+    """The text of a file, with or without a byte order mark.
+
+    Args:
+        file: In UTF-8.
+        what: What the message calls it.
+
+    Raises:
+        DataError: There is no such file, or it is no text.
+    """
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataError(f"{file}: there is no such {what}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: cannot be read as text in UTF-8 ({type(error).__name__})") from error
+
+
 def find_image(folder: Path, stem: str, place: str, given: str = "") -> Path:
     """The image of a stem in a folder, whatever its ending.
 
@@ -154,12 +172,14 @@ def checked_box(values: Iterable[object], place: str) -> tuple[float, float, flo
 
 
 def check_inside(box: Sequence[float], size: tuple[int, int], place: str) -> None:
-    """Refuses a box that lies outside of its image altogether.
+    """Refuses a box that lies outside of its image altogether; one without an extent is no object wherever it lies.
 
     Raises:
         DataError: Names the place.
     """
     height, width = size
+    if box[2] - box[0] <= SMALLEST or box[3] - box[1] <= SMALLEST:
+        return
     if box[0] >= width or box[1] >= height or box[2] <= 0 or box[3] <= 0:
         raise DataError(f"{place}: the box {_shown(box)} lies outside of the image, {width} x {height}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,7 @@ from zoo.domains.detection.synthesis import synthesize_csv
 from zoo.errors import InputError
 from zoo.training import DataError, Split
 from zoo.training.choices import nearest
+from zoo.training.paths import below
 
 SPLITS: dict[str, Split] = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
@@ -142,6 +143,12 @@ def _box(own: Mapping[str, str], keys: Sequence[str], place: str) -> tuple[float
     return checked_box(values, place)
 
 
+def in_order(labels: Iterable[str]) -> list[str]:
+    """Labels sorted: by number where all are whole numbers, else as texts."""
+    found = sorted(labels)
+    return sorted(found, key=int) if all(label.isdecimal() for label in found) else found
+
+
 def shared_out(files: Sequence[str], seed: int, val: float, test: float) -> dict[str, Split]:
     """Shares files out to the splits, the same for the same files and seed.
 
@@ -175,7 +182,7 @@ class BoxesCSV(DetectionData):
         columns: Names of the table's columns for file, label, left, top, right, bottom (or x, y, w, h) and split,
             where they are none of the usual ones.
         relative: Whether places are shares of the image, in [0, 1], instead of pixels.
-        classes: Names of the classes in their order; null takes all labels, sorted.
+        classes: Names of the classes in their order; null takes all labels, sorted (numbers by value).
         val_fraction: Share of the images that validates where the table has no column split, in (0, 1).
         test_fraction: Share of the images that is the test, likewise.
         split_seed: Which images these are.
@@ -247,7 +254,7 @@ class BoxesCSV(DetectionData):
             DataError: A row, an image or a split cannot be used; names the line.
         """
         rows = read_rows(root / self.table, self.columns)
-        self.class_names = list(self.classes or sorted({row.label for row in rows if row.label}))
+        self.class_names = list(self.classes or in_order({row.label for row in rows if row.label}))
         if not self.class_names:
             raise DataError(f"{root / self.table}: no row holds a box")
         by_file: dict[str, list[Row]] = {}
@@ -282,7 +289,8 @@ class BoxesCSV(DetectionData):
 
     def _record(self, folder: Path, file: str, rows: Sequence[Row]) -> Record:
         place = rows[0].place
-        size = image_size(folder / file, place)
+        image = below(folder, file)
+        size = image_size(image, place)
         height, width = size
         boxes, labels = [], []
         for row in rows:
@@ -293,7 +301,7 @@ class BoxesCSV(DetectionData):
             check_inside(box, size, row.place)
             boxes.append(box)
             labels.append(class_index(row.label, self.class_names, row.place))
-        return record(file, folder / file, place, size, boxes, labels)
+        return record(file, image, place, size, boxes, labels)
 
     def make(self, root: Path) -> None:
         """Writes tiny images of shapes with their csv."""

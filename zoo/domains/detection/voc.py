@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Literal
 
 from zoo.domains.detection.coco import CROP, CROP_SIZES, SIZES
 from zoo.domains.detection.data import DetectionData
-from zoo.domains.detection.records import Record, check_inside, checked_box, class_index, find_image, record
+from zoo.domains.detection.records import Record, check_inside, checked_box, class_index, find_image, read_text, record
 from zoo.domains.detection.synthesis import TINY, synthesize_voc
 from zoo.errors import InputError
-from zoo.training import DataError, Split
+from zoo.training import IMAGE_SUFFIXES, DataError, Split
 
 VOC_NAMES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
     "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 BCCD_NAMES = ("RBC", "WBC", "Platelets")
+_MEMBER = re.compile(r"\s+-?[01]$")  # whether the image shows the class that the list is of
+_ENDING = re.compile(rf"({'|'.join(map(re.escape, IMAGE_SUFFIXES))})$", re.IGNORECASE)
 
 
 def read_list(file: Path) -> list[str]:
-    """Image stems of a list below ``ImageSets/Main``; a second column is not looked at.
+    """Image stems of a list below ``ImageSets/Main``; a second column (1, 0 or -1) and endings are not looked at.
 
     Raises:
         DataError: There is no such list, or it is empty.
     """
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise DataError(f"{file}: there is no such list of images") from error
-    stems = [line.split()[0] for line in lines if line.strip()]
+    lines = (_MEMBER.sub("", line.strip()) for line in read_text(file, "list of images").splitlines())
+    stems = [_ENDING.sub("", line) for line in lines if line]
     if not stems:
         raise DataError(f"{file}: the list is empty")
     return stems
@@ -56,7 +56,7 @@ def object_names(root: Path) -> list[str]:
         (entry.findtext("name") or "").strip()
         for file in sorted((root / "Annotations").glob("*.xml"))
         for entry in parse(file).iter("object")
-    }
+    } - {""}
     if not found:
         raise DataError(f"{root / 'Annotations'}: no xml there names an object")
     return sorted(found)
@@ -81,17 +81,19 @@ def read_voc(root: Path, stem: str, names: list[str]) -> Record:
     boxes, labels, difficult = [], [], []
     for number, entry in enumerate(tree.iter("object"), start=1):
         place = f"{file}: object {number}"
-        labels.append(class_index((entry.findtext("name") or "").strip(), names, place))
+        name = (entry.findtext("name") or "").strip()
+        if not name:
+            raise DataError(f"{place}: has no name")
+        labels.append(class_index(name, names, place))
         bounds = entry.find("bndbox")
         if bounds is None:
             raise DataError(f"{place}: has no bndbox")
         left, top, right, bottom = checked_box(
             (bounds.findtext(key) for key in ("xmin", "ymin", "xmax", "ymax")), place
         )
-        box = (left - 1, top - 1, right, bottom)
         if size is not None:
-            check_inside(box, size, place)
-        boxes.append(box)
+            check_inside((left, top, right, bottom), size, place)
+        boxes.append((left - 1, top - 1, right, bottom))
         difficult.append((entry.findtext("difficult") or "0").strip() == "1")
     return record(stem, image, str(file), size, boxes, labels, difficult)
 

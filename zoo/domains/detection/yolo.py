@@ -11,9 +11,10 @@ import yaml
 
 from zoo.domains.detection.coco import CROP, CROP_SIZES, SIZES
 from zoo.domains.detection.data import DetectionData
-from zoo.domains.detection.records import Record, image_size, record
+from zoo.domains.detection.records import Record, image_size, read_text, record
 from zoo.domains.detection.synthesis import synthesize_yolo
 from zoo.training import IMAGE_SUFFIXES, DataError, Split
+from zoo.training.paths import below
 
 
 def read_description(file: Path) -> tuple[dict[str, Any], list[str]]:
@@ -22,15 +23,15 @@ def read_description(file: Path) -> tuple[dict[str, Any], list[str]]:
     Raises:
         DataError: The file is missing or malformed.
     """
+    text = read_text(file, "file")
     try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{file}: there is no such file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
         raise DataError(f"{file}: is no yaml: {' '.join(str(error).split())[:120]}") from error
     names = tree.get("names") if isinstance(tree, dict) else None
     if isinstance(names, dict):
-        if sorted(names) != list(range(len(names))):
+        names = {int(key) if str(key).isdecimal() else key: name for key, name in names.items()}
+        if set(names) != set(range(len(names))):
             raise DataError(f"{file}: the keys of names are 0 to {len(names) - 1}, got {list(names)[:8]}")
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or not names:
@@ -46,7 +47,7 @@ def split_images(root: Path, tree: dict[str, Any], split: str, file: Path) -> li
     Raises:
         DataError: The split is not described, or a folder or list is missing or empty.
     """
-    given = tree.get(split)
+    given = tree.get(split) or (tree.get("valid") if split == "val" else None)
     if not given:
         raise DataError(f"{file}: does not say where {split} is")
     found: list[Path] = []
@@ -55,8 +56,8 @@ def split_images(root: Path, tree: dict[str, Any], split: str, file: Path) -> li
         if place.is_dir():
             images = sorted(one for one in place.rglob("*") if one.suffix.lower() in IMAGE_SUFFIXES)
         elif place.suffix == ".txt" and place.is_file():
-            lines = (line.strip() for line in place.read_text(encoding="utf-8").splitlines())
-            images = [place.parent / line if line.startswith("./") else root / line for line in lines if line]
+            lines = (line.strip() for line in read_text(place, "list").splitlines())
+            images = [below(place.parent if line[0] == "." else root, line) for line in lines if line]
         else:
             raise DataError(f"{file}: {split} is {text!r}, {place} is no folder and no list of images")
         if not images:
@@ -97,7 +98,7 @@ def read_yolo(root: Path, image: Path, classes: int) -> Record:
     name = image.relative_to(root).as_posix() if image.is_relative_to(root) else str(image)
     height, width = image_size(image, str(file))
     boxes, labels = [], []
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    lines = read_text(file, "file").splitlines() if file.is_file() else []
     for number, line in enumerate(lines, start=1):
         if line.strip():
             label, box = _line(line.split(), classes, f"{file}:{number}")
@@ -109,11 +110,12 @@ def read_yolo(root: Path, image: Path, classes: int) -> Record:
 def _line(words: Sequence[str], classes: int, place: str) -> tuple[int, np.ndarray]:
     """Class and box, or class and outline; left, top, right, bottom in [0, 1]."""
     try:
-        label, values = int(words[0]), np.array([float(word) for word in words[1:]])
+        number, *places = (float(word) for word in words)
     except ValueError:
         raise DataError(f"{place}: is no line of numbers: {' '.join(words)[:60]}") from None
-    if not 0 <= label < classes:
-        raise DataError(f"{place}: the class {label} is none of 0 to {classes - 1}")
+    if number not in range(classes):
+        raise DataError(f"{place}: the class {words[0]} is none of 0 to {classes - 1}")
+    label, values = int(number), np.array(places)
     outline = len(values) >= 6 and len(values) % 2 == 0
     if len(values) != 4 and not outline:
         raise DataError(f"{place}: expected a class and x, y, width, height, got {len(words)} numbers")
