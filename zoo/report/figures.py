@@ -6,12 +6,15 @@ import io
 import re
 from collections.abc import Sequence
 
+import pandas as pd
 from matplotlib import pyplot
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from zoo.report.comparison import Group
 
 COLOURS = [f"C{index}" for index in range(10)]
+RATE = "train/lr"
 MOST = 24
 """Panels of the page at most; the others stand in metrics.csv."""
 
@@ -26,7 +29,7 @@ def curve_columns(groups: Sequence[Group]) -> list[str]:
 
 
 def curves(groups: Sequence[Group], columns: Sequence[str]) -> Figure:
-    """One panel per column, one line per run, one colour per group."""
+    """One panel per column, one colour per group, one line per run; of loss terms a pale one of single steps too."""
     width = min(4, max(1, len(columns)))
     height = -(-len(columns) // width)
     figure, axes = pyplot.subplots(
@@ -36,14 +39,21 @@ def curves(groups: Sequence[Group], columns: Sequence[str]) -> Figure:
         for index, group in enumerate(groups):
             for run in group.runs:
                 if column in run.curves:
-                    points = run.curves[["step", column]].dropna()
-                    axis.plot(points["step"], points[column], color=COLOURS[index % 10], linewidth=1, alpha=0.8)
+                    _line(axis, run.curves, column, COLOURS[index % 10])
         axis.set_title(column, fontsize=9)
         axis.tick_params(labelsize=7)
     for axis in axes.flat[len(columns) :]:
         axis.set_visible(False)
     axes.flat[0].set_xlabel("optimizer step", fontsize=8)
     return figure
+
+
+def _line(axis: Axes, table: pd.DataFrame, column: str, colour: str) -> None:
+    """Loss terms have rows of single steps (with a rate), pale, and of the epochs' means, in front of them."""
+    of_steps = table[RATE].notna() if RATE in table and column != RATE else pd.Series(False, index=table.index)
+    for rows, strength in ((table[of_steps], 0.3), (table[~of_steps], 0.9)):
+        points = rows[["step", column]].dropna()
+        axis.plot(points["step"], points[column], color=colour, linewidth=1, alpha=strength)
 
 
 def colour(index: int) -> str:

@@ -26,7 +26,8 @@ table { border-collapse: collapse; margin: .7em 0; font-size: 14px; display: blo
 th, td { padding: .25em .7em; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top }
 td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 pre { background: #f5f5f5; padding: .8em; overflow-x: auto; font-size: 13px } mark { background: #ffe58a }
-img, svg { max-width: 100%; height: auto } figure { margin: 1em 0 } figcaption { color: #555 }
+img, svg { max-width: 100%; height: auto } img { max-height: 60rem; width: auto }
+figure { margin: 1em 0 } figcaption { color: #555 }
 .dot { display: inline-block; width: .8em; height: .8em; border-radius: 50%; margin-right: .4em }
 .best { font-weight: 600 } .small { color: #555; font-size: 13px }
 @media (prefers-color-scheme: dark) { body { color: #e6e6e6; background: #191919 } pre { background: #262626 }
@@ -50,7 +51,7 @@ def write_page(runs: Sequence[Run], file: Path, predictions: Sequence[Prediction
     parts.append(_curves(groups))
     for index, group in enumerate(groups):
         parts.append(f'<h2><span class="dot" style="background:{colour(index)}"></span>{escape(group.name)}</h2>')
-        parts += [_run(run) for run in group.runs]
+        parts += [_run(run, alone=len(group.runs) == 1) for run in group.runs]
     if predictions:
         parts += ["<h2>Predictions</h2>", *map(section, predictions)]
     title = "zoo report: " + ", ".join(group.name for group in groups)
@@ -193,8 +194,9 @@ def _curves(groups: Sequence[Group]) -> str:
     return f"<h2>Curves</h2><figure>{svg(curves(groups, shown), escape(label))}</figure>{note}"
 
 
-def _run(run: Run) -> str:
-    parts = [f"<h3>{escape(run.name)}</h3>"]
+def _run(run: Run, alone: bool) -> str:
+    """What one run shows; of a group of one the heading says its name already."""
+    parts = [] if alone else [f"<h3>{escape(run.name)}</h3>"]
     parts += [image(file, f"{name} of {run.name} on {run.data}", name) for name, file in run.figures.items()]
     parts.append(_worst(run))
     parts.append(f"<h3>Recipe</h3>{_recipe(run)}")
