@@ -139,8 +139,10 @@ def evaluate_into(target: str | Path, out: Path, *, trust: Sequence[str] = ()) -
 
 def _write(result: Evaluation, out: Path) -> None:
     """``predictions.csv``, and at last ``metrics.json``: where it stands, the evaluation is whole."""
+    from zoo.training.whole import write_whole
+
     _write_rows(result.rows, out / "predictions.csv")
-    (out / "metrics.json").write_text(result.json() + "\n")
+    write_whole(out / "metrics.json", result.json() + "\n")
 
 
 def _evaluate(
@@ -243,11 +245,14 @@ def _picture(module: ZooModule, data: ZooData, file: Path) -> None:
 def _write_rows(rows: list[dict[str, Any]], file: Path) -> None:
     import pandas as pd
 
+    from zoo.training.whole import whole
+
+    if file.suffix not in (".csv", ".json"):
+        raise InputError(f"{file}: predictions are written to a .csv or a .json file")
     file.parent.mkdir(parents=True, exist_ok=True)
     table = pd.DataFrame(rows)
-    if file.suffix == ".json":
-        table.to_json(file, orient="records", indent=1)
-    elif file.suffix == ".csv":
-        table.to_csv(file, index=False)
-    else:
-        raise InputError(f"{file}: predictions are written to a .csv or a .json file")
+    with whole(file) as working:
+        if file.suffix == ".json":
+            table.to_json(working, orient="records", indent=1)
+        else:
+            table.to_csv(working, index=False)

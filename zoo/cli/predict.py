@@ -125,6 +125,7 @@ def _predict(
 
     from zoo.hub import open_target
     from zoo.training.fit import quiet
+    from zoo.training.whole import whole
 
     quiet()
     module = open_target(target, trust=trust, overrides=overrides).module(device)
@@ -143,7 +144,8 @@ def _predict(
         pyplot.close("all")
     table = pd.DataFrame(found.rows)
     if out is not None and found.rows:
-        table.to_csv(out / "table.csv", index=False)
+        with whole(out / "table.csv") as working:
+            table.to_csv(working, index=False)
     if found.failures:
         left = found.inputs - len(found.failures)
         written = f"; the other {left} are in {out / 'table.csv'}" if out is not None and found.rows else ""

@@ -172,10 +172,12 @@ def _differences(before: Any, now: Any, key: str) -> list[str]:
 
 def _open(folder: Path, text: str, resume: bool, skipped: Mapping[str, int]) -> None:
     """Makes the run folder with the recipe in it, and the list of data that was skipped."""
+    from zoo.training.whole import write_whole
+
     if not resume and folder.is_dir():  # what is in it was asked to be deleted, or holds no checkpoint
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.yaml").write_text(text)
+    write_whole(folder / "recipe.yaml", text)
     if skipped:
-        (folder / "skipped.txt").write_text("".join(f"{reason}\n" for reason in skipped))
+        write_whole(folder / "skipped.txt", "".join(f"{reason}\n" for reason in skipped))
         print(f"skipped {len(skipped)} unusable items, listed in {folder / 'skipped.txt'}", flush=True)

@@ -27,6 +27,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from zoo.errors import InputError, ZooError
 from zoo.training.module import ZooModule
+from zoo.training.whole import whole
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 
@@ -42,26 +43,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Saves a checkpoint under its final name only when all of it is on the disk."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        working = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        try:
-            with working.open("wb") as stream:
-                torch.save(checkpoint, stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(working, target)
-        finally:
-            working.unlink(missing_ok=True)
+        with whole(target) as working, working.open("wb") as stream:
+            torch.save(checkpoint, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
         folder = os.open(target.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Removes the unfinished files that a killed run left in its folder."""
-    for file in folder.glob(".*.tmp"):
-        file.unlink()
 
 
 class Reseed(Callback):

@@ -16,13 +16,14 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from zoo.errors import InputError
-from zoo.training.checkpoints import LAST, AtomicCheckpointIO, Checkpoints, Reseed, remove_leftovers
+from zoo.training.checkpoints import LAST, AtomicCheckpointIO, Checkpoints, Reseed
 from zoo.training.data import ZooData
 from zoo.training.journal import Journal
 from zoo.training.loader import deaths_told
 from zoo.training.module import NonFiniteLoss, ZooModule
 from zoo.training.pictures import Pictures
 from zoo.training.progress import Bar, Lines
+from zoo.training.whole import remove_leftovers
 
 
 class Events(TensorBoardLogger):

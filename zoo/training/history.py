@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo._version import __version__
+from zoo.training.whole import write_whole
 
 NAME = "run.json"
 PACKAGES = ("torch", "lightning", "torchvision", "timm", "torchmetrics")
@@ -93,6 +94,4 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def _write(folder: Path, content: dict[str, Any]) -> None:
-    place = folder / f"{NAME}.part"
-    place.write_text(json.dumps(content, indent=1) + "\n")
-    place.replace(folder / NAME)
+    write_whole(folder / NAME, json.dumps(content, indent=1) + "\n")

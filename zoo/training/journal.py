@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
 import time
@@ -12,6 +13,8 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
+
+from zoo.training.whole import whole
 
 Cells = dict[str, float]
 FIRST = ("epoch", "step", "time")
@@ -47,12 +50,22 @@ class Table:
         row = {name: repr(value) for name, value in cells.items()}
         self.lines.append(row)
         if set(row) <= set(self.columns):
-            with self.file.open("a", newline="") as stream:
-                stream.write(self._text([row]))
-                stream.flush()
-                os.fsync(stream.fileno())
+            self._append(self._text([row]))
         else:
             self._rewrite()
+
+    def _append(self, text: str) -> None:
+        """Appends whole rows; what a full disk left of one is cut off again."""
+        with self.file.open("ab", buffering=0) as stream:
+            before, content = stream.tell(), text.encode()
+            try:
+                written = stream.write(content)
+                if written != len(content):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.file))
+                os.fsync(stream.fileno())
+            except OSError:
+                stream.truncate(before)
+                raise
 
     def _text(self, rows: list[dict[str, str]]) -> str:
         text = io.StringIO()
@@ -62,12 +75,10 @@ class Table:
     def _rewrite(self) -> None:
         names = {name for row in self.lines for name in row} | set(self.columns) | set(FIRST)
         self.columns = sorted(names, key=_column_order)
-        working = self.file.with_name(f".{self.file.name}.{os.getpid()}.tmp")
-        with working.open("w", newline="") as stream:
+        with whole(self.file) as working, working.open("w", newline="") as stream:
             stream.write(",".join(self.columns) + "\n" + self._text(self.lines))
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(working, self.file)
 
 
 class Journal(Callback):

@@ -1,0 +1,126 @@
+"""Runs the ``zoo`` command with a fault planted in it, at a place that does not depend on the clock.
+
+    python evidence/faulty.py FAULT:N train anomaly/demo ...
+
+FAULT, at the Nth time (from 1) that this process comes by:
+    step       SIGKILL after a backward pass, before the optimizer's step
+    half       SIGKILL when half of a checkpoint is on the disk
+    flushed    SIGKILL when all of it is, before it is renamed
+    renamed    SIGKILL right after it has got its name
+    row        SIGKILL right after a row of metrics.csv
+    worker     SIGKILL to one of the loader processes, after a backward pass; the training itself lives on
+    rank1      as step, but in the process of rank 1 only; rank0 likewise
+    nothing    none
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+FAULTS = ("step", "half", "flushed", "renamed", "row", "worker", "rank0", "rank1", "nothing")
+
+
+def die() -> None:
+    """Ends this process at once, as the system does when memory runs out."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_loader() -> None:
+    """Ends one process that loads data for this one."""
+    loaders = [child.pid for child in multiprocessing.active_children() if child.pid is not None]
+    if not loaders:
+        raise SystemExit("no loader process to kill: give --data.workers")
+    os.kill(loaders[0], signal.SIGKILL)
+
+
+def at(place: Any, name: str, time: int, act: Callable[[], None], before: bool = False) -> None:
+    """Makes ``place.name`` act when it is called for that time."""
+    original, calls = getattr(place, name), 0
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if before and calls == time:
+            act()
+        result = original(*arguments, **named)
+        if not before and calls == time:
+            act()
+        return result
+
+    setattr(place, name, counted)
+
+
+def plant(fault: str, time: int) -> None:
+    """Prepares the fault in this process."""
+    import torch
+
+    from zoo.training import checkpoints, journal
+
+    rank = os.environ.get("LOCAL_RANK", "0")
+    if fault == "step" or (fault in ("rank0", "rank1") and fault[-1] == rank):
+        at(torch.Tensor, "backward", time, die)
+    elif fault == "worker":
+        at(torch.Tensor, "backward", time, kill_loader)
+    elif fault == "row":
+        at(journal.Table, "add", time, die)
+    elif fault in ("flushed", "renamed", "half"):
+        _in_a_write(checkpoints.AtomicCheckpointIO, fault, time)
+
+
+def _in_a_write(writer: Any, fault: str, time: int) -> None:
+    """Counts the checkpoints, and kills inside the Nth one's write."""
+    import torch
+
+    save, replace, original, count = torch.save, os.replace, writer.save_checkpoint, 0
+
+    def due() -> bool:
+        return count == time
+
+    def cut(checkpoint: Any, stream: Any) -> None:
+        save(checkpoint, stream)
+        if due() and fault == "half":
+            stream.flush()
+            stream.truncate(stream.tell() // 2)
+            os.fsync(stream.fileno())
+            die()
+
+    def renaming(source: Any, target: Any) -> None:
+        checkpoint = due() and Path(target).suffix == ".ckpt"
+        if checkpoint and fault == "flushed":
+            die()
+        replace(source, target)
+        if checkpoint and fault == "renamed":
+            die()
+
+    def counted(*arguments: Any, **named: Any) -> None:
+        nonlocal count
+        count += 1
+        torch.save, os.replace = cut, renaming
+        try:
+            original(*arguments, **named)
+        finally:
+            torch.save, os.replace = save, replace
+
+    writer.save_checkpoint = counted
+
+
+def main() -> int:
+    """Plants the fault and runs the command."""
+    from zoo.cli import main as zoo
+
+    fault, _, time = sys.argv[1].partition(":")
+    if fault not in FAULTS:
+        raise SystemExit(f"{fault!r}: a fault is one of {', '.join(FAULTS)}")
+    if fault != "nothing":
+        plant(fault, int(time or 1))
+    return zoo(sys.argv[2:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
