@@ -236,11 +236,28 @@ def test_predictions_that_are_no_numbers_reach_the_loss():
             r"targets\[0\]: labels 3 to 3, the network has 3 classes, 0 to 2",
         ),
         ({"labels": torch.tensor([1]), "boxes": torch.rand(2, 4)}, r"targets\[0\]: 1 labels, boxes of shape \(2, 4\)"),
+        (
+            {"labels": torch.tensor([1]), "boxes": torch.tensor([[10.0, 20, 30, 40]])},
+            r"targets\[0\]: boxes are cx, cy, w, h in \[0, 1\], got \[10.0, 20.0, 30.0, 40.0\]",
+        ),
+        (
+            {"labels": torch.tensor([1]), "boxes": torch.tensor([[math.nan, 0.5, 0.1, 0.1]])},
+            r"targets\[0\]: boxes are cx, cy, w, h in \[0, 1\], got \[nan, 0.5, 0.1, 0.1\]",
+        ),
     ],
 )
 def test_targets_that_do_not_fit(target, message):
     with pytest.raises(InputError, match=message):
         Objective()(outputs(images=1), [target])
+    with pytest.raises(InputError, match=r"targets of 1 images given, the outputs are of 2"):
+        Objective()(outputs(), TARGETS[:1])
+
+
+def test_an_image_without_objects_may_have_lists_without_shape():
+    nothing = {"labels": torch.tensor([]), "boxes": torch.tensor([])}
+    shaped = {"labels": torch.zeros(0, dtype=torch.long), "boxes": torch.zeros(0, 4)}
+    found, wanted = (Objective()(outputs(), [TARGETS[0], last]) for last in (nothing, shaped))
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
 
 
 def test_an_unknown_loss_is_named():

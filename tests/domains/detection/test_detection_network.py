@@ -543,6 +543,24 @@ def test_any_network_of_timm_with_three_maps(small, scene, monkeypatch):
         small(backbone="resnet18")
 
 
+def test_networks_that_take_multiples_of_32_get_them(scene):
+    """HRNet adds maps of several strides up, and so stops at other sizes."""
+    network = RankDETRNetwork("hrnet_w18_small", 3, 0, 1, 16, 5, 0, width=16, heads=2).eval()
+    images = scene[0][:1, :, :61, :70]
+    maps, padded = network.backbone(images), network.backbone(torch.nn.functional.pad(images, (0, 26, 0, 3)))
+    assert [tuple(part.shape[2:]) for part in maps] == [(8, 9), (4, 5), (2, 3)]
+    for part, whole in zip(maps, padded, strict=True):
+        assert torch.equal(part, whole[:, :, : part.shape[2], : part.shape[3]])
+    assert network(images).logits.shape == (1, 5, 3)
+
+
+def test_sizes_may_be_lists_and_must_fit(small, scene):
+    network, (images, sizes) = small().eval(), scene
+    assert torch.equal(network(images, sizes.tolist()).boxes, network(images, sizes).boxes)
+    with pytest.raises(InputError, match=r"sizes must be \(B, 2\), a height and a width per image, got \(1, 2\)"):
+        network(images, sizes[:1])
+
+
 def test_pixels_are_normalised_as_the_backbone_was_trained(small):
     """timm's own constants for its networks, the sheet's for all others."""
     network = RankDETRNetwork("tf_efficientnet_lite0", 3, 0, 1, 16, 5, 0, width=16, heads=2)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from timm import get_pretrained_cfg
 from torch import Tensor, nn
 
@@ -66,6 +67,9 @@ class TimmMaps(nn.Module):
                 f"backbone: {name!r} has maps of strides {', '.join(map(str, strides))}, none of "
                 f"{', '.join(map(str, missing))}; detection needs {', '.join(map(str, STRIDES))}"
             )
+        self.multiple = next((count for count in (1, STRIDES[-1]) if _takes(probe, count)), 0)
+        if not self.multiple:
+            raise InputError(f"backbone: {name!r} takes images of some sizes only; detection has many")
         places = [len(strides) - 1 - strides[::-1].index(stride) for stride in STRIDES]
         indices = tuple(probe.feature_info.out_indices[place] for place in places)
         model: Any = image_backbone(name, pretrained, out_indices=indices, **options)
@@ -94,8 +98,27 @@ class TimmMaps(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Maps ``(B, C, h, w)`` of strides 8, 16 and 32."""
+        height, width = images.shape[2:]
+        if self.multiple > 1:
+            images = F.pad(images, (0, -width % self.multiple, 0, -height % self.multiple))
         maps: list[Tensor] = self.model(images)
-        return [part.permute(0, 3, 1, 2).contiguous() for part in maps] if self.channels_last else maps
+        if self.channels_last:
+            maps = [part.permute(0, 3, 1, 2).contiguous() for part in maps]
+        if self.multiple > 1:
+            sizes = [(-(-height // stride), -(-width // stride)) for stride in STRIDES]
+            maps = [part[:, :, :high, :wide] for part, (high, wide) in zip(maps, sizes, strict=True)]
+        return maps
+
+
+def _takes(probe: Any, multiple: int) -> bool:
+    """Whether a network on the meta device takes images whose sides are multiples of a number, and of nothing else."""
+    height, width = (multiple * count for count in ((101, 77) if multiple == 1 else (5, 3)))
+    try:
+        with torch.no_grad():
+            probe.eval()(torch.empty(1, 3, height, width, device="meta"))
+    except (RuntimeError, AssertionError, ValueError):  # sides that do not divide
+        return False
+    return True
 
 
 def build_backbone(

@@ -58,10 +58,10 @@ def read_coco(file: Path, images: Path) -> tuple[list[Record], list[str]]:
         raise DataError(f"{file}: ids of categories are numbers, these are mixed") from None
     objects: dict[Any, list[tuple[int, dict[str, Any]]]] = {}
     for number, entry in enumerate(parts["images"]):
-        key = _id(entry, "id", f"{file}: images[{number}]")
-        if key in objects:
-            raise DataError(f"{file}: images[{number}]: the id {key!r} stands there twice")
-        objects[key] = []
+        own = _id(entry, "id", f"{file}: images[{number}]")
+        if own in objects:
+            raise DataError(f"{file}: images[{number}]: the id {own!r} stands there twice")
+        objects[own] = []
     for number, entry in enumerate(parts["annotations"]):
         place = f"{file}: annotations[{number}]"
         if _id(entry, "image_id", place) not in objects:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from zoo.domains.detection.boxes import corners, giou, iou
 from zoo.domains.detection.matching import ALPHA, GAMMA, Matches, Targets, gather_targets, match
 from zoo.domains.detection.outputs import LayerOutputs
+from zoo.errors import InputError
 from zoo.training.choices import check_choice
 
 Classification = Literal["giou", "varifocal", "focal"]
@@ -106,7 +107,12 @@ class Objective(nn.Module):
         Returns:
             ``loss_class``, ``loss_bbox`` and ``loss_giou`` with the suffixes ``_0``, ``_1``, ... of the decoder's
             layers, none for the last, and ``_enc``; each but ``_enc`` also with ``_one2many`` behind.
+
+        Raises:
+            InputError: The targets do not fit; names the image.
         """
+        if len(targets) != outputs.logits.shape[1]:
+            raise InputError(f"targets of {len(targets)} images given, the outputs are of {outputs.logits.shape[1]}")
         objects = gather_targets(targets, outputs.logits.shape[-1], outputs.logits.device)
         count = _objects_per_process(objects)
         names = [f"_{layer}" for layer in range(len(outputs.logits) - 1)] + [""]

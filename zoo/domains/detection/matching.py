@@ -19,6 +19,7 @@ from zoo.errors import InputError
 CLASS_COST, BOX_COST, GIOU_COST = 2.0, 5.0, 2.0
 ALPHA, GAMMA, LOG_EPS = 0.25, 2.0, 1e-8
 ORDER = 4  # of the IoU in the high-order cost
+_ROUNDING = 1e-3  # how far a box may lie beyond its image
 _FAR = 1e9  # what a cost that is not finite counts: such a prediction is matched last
 
 
@@ -56,27 +57,35 @@ def gather_targets(targets: Sequence[dict[str, Tensor]], classes: int, device: t
     """Joins the targets of the images.
 
     Args:
-        targets: ``labels`` and ``boxes`` of each image.
+        targets: ``labels`` and ``boxes`` of each image; boxes are shares of the image.
         classes: How many there are.
         device: Where the network is.
 
     Raises:
-        InputError: A label that is no class, or another number of boxes than of labels.
+        InputError: A label that is no class, another number of boxes than of labels, or a box beyond [0, 1].
     """
     for number, target in enumerate(targets):
         labels, boxes = target["labels"], target["boxes"]
-        if boxes.shape != (len(labels), 4):
+        if boxes.shape != (len(labels), 4) and (len(labels) or boxes.numel()):
             raise InputError(f"targets[{number}]: {len(labels)} labels, boxes of shape {tuple(boxes.shape)}")
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
             raise InputError(
                 f"targets[{number}]: labels {int(labels.min())} to {int(labels.max())}, the network has {classes} "
                 f"classes, 0 to {classes - 1}"
             )
+        if not ((boxes >= -_ROUNDING) & (boxes <= 1 + _ROUNDING)).all():  # a number that is none is not either
+            raise InputError(f"targets[{number}]: boxes are cx, cy, w, h in [0, 1], got {_odd(boxes)}")
     return Targets(
         torch.cat([target["labels"].reshape(-1) for target in targets]).to(device, torch.long),
         torch.cat([target["boxes"].reshape(-1, 4) for target in targets]).to(device, torch.float32),
         [len(target["labels"]) for target in targets],
     )
+
+
+def _odd(boxes: Tensor) -> list[float]:
+    """The first box of ``(N, 4)`` that is not within [0, 1]."""
+    inside = ((boxes >= -_ROUNDING) & (boxes <= 1 + _ROUNDING)).all(1)
+    return [round(value, 4) for value in boxes[~inside][0].tolist()]
 
 
 @torch.no_grad()

@@ -21,6 +21,7 @@ from zoo.layers.deformable_attention import Engine
 __all__ = ["Detections", "LayerOutputs", "RankDETRNetwork"]
 
 Padding = Literal["masked", "official"]
+Sizes = Tensor | Sequence[Sequence[int]]
 LARGEST_SIDE = 2**13
 
 
@@ -145,20 +146,20 @@ class RankDETRNetwork(nn.Module):
             self.backbone.eval()
         return self
 
-    def forward(self, images: Tensor, sizes: Tensor | None = None) -> Detections:
+    def forward(self, images: Tensor, sizes: Sizes | None = None) -> Detections:
         """The answers of the last layer.
 
         Args:
             images: ``(B, 3, H, W)`` RGB 0..255, padded to the right and below.
-            sizes: ``(B, 2)`` height and width of each image; None where none is padded.
+            sizes: ``(B, 2)`` height and width of each image, also as lists; None where none is padded.
 
         Raises:
-            InputError: The images are too small for so many queries, or not ``(B, 3, H, W)``.
+            InputError: The images are too small for so many queries, or not ``(B, 3, H, W)``; or the sizes do not fit.
         """
         found = self._run(images, sizes, every_token=False)
         return Detections(found.logits[-1][:, : self.queries_one2one], found.boxes[-1][:, : self.queries_one2one])
 
-    def layers(self, images: Tensor, sizes: Tensor | None = None) -> LayerOutputs:
+    def layers(self, images: Tensor, sizes: Sizes | None = None) -> LayerOutputs:
         """The answers of every layer, of both groups of queries (in train mode), and of the encoder.
 
         Args:
@@ -179,10 +180,14 @@ class RankDETRNetwork(nn.Module):
             encoder_boxes=found.encoder_boxes,
         )
 
-    def _run(self, images: Tensor, sizes: Tensor | None, every_token: bool) -> TransformerOutputs:
+    def _run(self, images: Tensor, sizes: Sizes | None, every_token: bool) -> TransformerOutputs:
         if images.dim() != 4 or images.shape[1] != 3:
             raise InputError(f"images must be (B, 3, H, W), got {tuple(images.shape)}")
         queries = self.queries_one2one + (self.queries_one2many if self.training else 0)
+        if sizes is not None:
+            sizes = torch.as_tensor(sizes, device=images.device)
+            if tuple(sizes.shape) != (len(images), 2):
+                raise InputError(f"sizes must be (B, 2), a height and a width per image, got {tuple(sizes.shape)}")
         mask = image_mask(images, sizes)
         # padding is zero after the normalisation, whatever it was before
         x = ((images - self.mean) / self.std).to(self.query_embedding.weight.dtype) * mask.unsqueeze(1)
