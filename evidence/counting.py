@@ -48,7 +48,7 @@ WEIGHTS: dict[str, dict[str, float]] = {
 FULL = "+ consistency, ranking, tokens"
 PLANS = (("paper", 0.1, 5), ("official", 0.1, 2), ("paper", 0.3, 2))  # objective, share of labels, seeds
 EPOCHS, STEPS = 4, 20
-SECONDS = 110.0  # of one run on two quiet cores; an estimate, see the table for what it was
+SECONDS = 110.0  # of one run on one quiet core; an estimate, see the table for what it was
 VALIDATION = 12
 
 
@@ -210,7 +210,7 @@ def main() -> None:
     parser.add_argument("--plan", action="store_true", help="print the runs and an estimate only")
     parser.add_argument("--card", action="store_true", help="write the card from what is finished")
     args = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     table = Table(ROWS, KEY)
     if args.plan:

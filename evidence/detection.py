@@ -82,12 +82,12 @@ class Part:
 
 PARTS = {
     "shapes": Part(
-        tuple(ADDED), 1200, 8, 1e-3, 140.0,
+        tuple(ADDED), 1200, 8, 1e-3, 240.0,
         {"num_classes": 4, "encoder_layers": 1, "decoder_layers": 3, "ffn_dim": 256, "queries_one2one": 30,
          "queries_one2many": 60, "k_one2many": 3, "width": 128, "heads": 8},
     ),
     "bccd": Part(
-        ("baseline", "all"), 1200, 4, 1e-3, 320.0,
+        ("baseline", "all"), 700, 4, 1e-3, 300.0,
         {"num_classes": 3, "encoder_layers": 1, "decoder_layers": 3, "ffn_dim": 256, "queries_one2one": 60,
          "queries_one2many": 120, "k_one2many": 3, "width": 128, "heads": 8},
     ),
