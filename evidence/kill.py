@@ -1,92 +1,105 @@
 """Kills a training with SIGKILL again and again, resumes it, and compares the end with an uninterrupted run.
 
-    python evidence/kill.py --kills 10
+    python evidence/kill.py --recipe anomaly/demo --kills 10
 
-Moments: at random inside the training; while a checkpoint is being written; and, of every other start, one data
-loader process instead of the training. Exits 0 only if weights, optimizer, averaged weights, best.ckpt and
-metrics.csv (but its time column) are identical.
+First at the places of ``evidence/faulty.py`` (inside a step, half of a checkpoint written, before and after its rename,
+after a row of metrics.csv, a loader process), then at random moments. After each kill every file in the run folder must
+be whole. Exits 0 only if weights, optimizer, averaged weights, best.ckpt and metrics.csv (but its time column) are
+identical to those of the uninterrupted run.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
+import yaml
+from PIL import Image
 
-ZOO = [sys.executable, "-m", "zoo"]
-KINDS = ("moment", "checkpoint", "worker")
-
-
-def start(recipe: str, name: str, workers: int, extra: list[str], flags: list[str]) -> subprocess.Popen[bytes]:
-    """Starts a training in a process group of its own."""
-    command = [*ZOO, "train", recipe, "--name", name, "--data.workers", str(workers), *extra, *flags]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+FAULTY = Path(__file__).with_name("faulty.py")
+PLANTED = ("row:2", "step:3", "half:2", "flushed:1", "renamed:2", "worker:2")
 
 
-def children(pid: int) -> list[int]:
-    """Direct children of a process."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+@dataclass
+class Outcome:
+    """What a trial gave.
+
+    Attributes:
+        kills: How often what was killed.
+        wrong: What is not as it should be: differences, broken files, unclear endings.
+    """
+
+    kills: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
 
 
-def wait_for(condition, process: subprocess.Popen[bytes], seconds: float = 120) -> bool:
-    """Polls until the condition holds; False where the process ended before."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        if process.poll() is not None:
-            return False
-        time.sleep(0.0005)
-    raise TimeoutError("the training did not get going")
+def start(fault: str, arguments: Sequence[str]) -> subprocess.Popen[str]:
+    """Starts ``zoo ARGUMENTS`` with a fault planted, in a process group of its own."""
+    command = [sys.executable, str(FAULTY), fault, *arguments]
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
 
 
-def hit(process: subprocess.Popen[bytes], kind: str, folder: Path, begun: float, delay: float) -> bool:
-    """Kills at one moment; False where the training was over first."""
-
-    def writes() -> bool:
-        return any(folder.glob(".*.ckpt.*.tmp"))
-
-    def moves() -> bool:
-        journal = folder / "metrics.csv"
-        return journal.exists() and journal.stat().st_mtime > begun
-
-    if not wait_for(moves, process):
-        return False
-    time.sleep(delay)
-    if kind == "checkpoint" and not wait_for(writes, process):
-        return False
-    if process.poll() is not None:
-        return False
-    if kind == "worker":
-        workers = children(process.pid)
-        if not workers:
-            return False
-        os.kill(random.choice(workers), signal.SIGKILL)
-        _, errors = process.communicate(timeout=120)
-        if process.returncode != 0 and b"--resume" not in errors:
-            raise SystemExit(f"a killed worker ended the training without saying how to go on:\n{errors.decode()}")
-        return process.returncode != 0
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    return True
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Its exit status and what it said; what is left of its group is ended."""
+    _, errors = process.communicate(timeout=1800)
+    if process.returncode < 0:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return process.returncode, errors
+    return process.returncode, errors
 
 
-def differences(a: object, b: object, path: str = "") -> list[str]:
-    """Paths at which two checkpoints differ."""
+def broken(folder: Path) -> list[str]:
+    """Files under their final names that cannot be read."""
+    return [f"{file.name} is broken: {error}" for file in sorted(folder.rglob("*")) if (error := _broken(file))]
+
+
+def _broken(file: Path) -> str:
+    if not file.is_file() or file.name.startswith("."):
+        return ""
+    try:
+        if file.suffix == ".ckpt":
+            torch.load(file, weights_only=True)
+        elif file.suffix == ".png":
+            Image.open(file).load()
+        elif file.suffix == ".json":
+            json.loads(file.read_text())
+        elif file.suffix == ".yaml":
+            yaml.safe_load(file.read_text())
+        elif file.suffix == ".csv" and not file.read_text().endswith("\n"):
+            return "its last row is cut off"
+    except Exception as error:  # whatever a reader says of a broken file
+        return str(error)
+    return ""
+
+
+def differences(a: Any, b: Any, path: str = "") -> list[str]:
+    """Paths at which two checkpoints differ; bit for bit, NaN equals NaN."""
     if isinstance(a, dict) and isinstance(b, dict):
         found = [f"{path} has other keys"] if set(a) != set(b) else []
         return found + [d for key in a if key in b for d in differences(a[key], b[key], f"{path}/{key}")]
     if isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
         return [d for i, (x, y) in enumerate(zip(a, b, strict=True)) for d in differences(x, y, f"{path}/{i}")]
-    same = torch.equal(a, b) if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) else a == b
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        same = a.dtype == b.dtype and a.shape == b.shape and torch.equal(a.nan_to_num(1.5), b.nan_to_num(1.5))
+    else:
+        same = a == b or (a != a and b != b)
     return [] if same else [path]
 
 
@@ -101,49 +114,86 @@ def compare(whole: Path, killed: Path) -> list[str]:
     first, second = (pd.read_csv(folder / "metrics.csv").drop(columns="time") for folder in (whole, killed))
     if not first.equals(second):
         found.append("metrics.csv")
-    return found + [f"leftover {file}" for file in killed.glob(".*.tmp")]
+    return found + [f"leftover {file.name}" for file in killed.rglob(".*.tmp")]
+
+
+def trial(recipe: str, name: str, extra: Sequence[str], planted: Sequence[str], kills: int, seed: int = 0) -> Outcome:
+    """An uninterrupted run, and one that is killed and resumed; in ``runs/NAME`` under the current folder.
+
+    Args:
+        recipe: Name of the recipe.
+        name: Of the two run folders' parent.
+        extra: Further arguments of ``zoo train``.
+        planted: Faults at exact places, in turn.
+        kills: At random moments after those.
+        seed: Of the moments.
+    """
+    whole, killed = Path("runs") / name / "whole", Path("runs") / name / "killed"
+    code, errors = finish(start("nothing", ["train", recipe, "--name", f"{name}/whole", "--overwrite", *extra]))
+    if code:
+        raise SystemExit(f"{recipe}: the uninterrupted run failed:\n{errors}")
+    span = float(pd.read_csv(whole / "metrics.csv")["time"].iloc[-1])
+    outcome, chance = Outcome(), random.Random(seed)
+    arguments = ["train", recipe, "--name", f"{name}/killed", *extra]
+    flags = ["--overwrite"]
+    for fault in planted:
+        workers = ["--data.workers", "2"] if fault.startswith("worker") else []
+        code, errors = finish(start(fault, [*arguments, *workers, *flags]))
+        _judge(outcome, fault.partition(":")[0], code, errors, killed)
+        flags = ["--resume"]
+    while sum(outcome.kills.values()) < kills + len(planted):
+        process = start("nothing", [*arguments, *flags])
+        flags = ["--resume"]
+        if _random(process, killed, chance.uniform(0, span / 2)):
+            _judge(outcome, "random", *finish(process), killed)
+        else:  # over before: that one is whole, the next begins anew
+            code, errors = finish(process)
+            outcome.wrong += [f"resume failed: {errors}"] * bool(code) or compare(whole, killed)
+            flags = ["--overwrite"]
+    code, errors = finish(start("nothing", [*arguments, *flags]))
+    outcome.wrong += [f"the last resume failed: {errors}"] * bool(code) or compare(whole, killed)
+    return outcome
+
+
+def _random(process: subprocess.Popen[str], folder: Path, delay: float) -> bool:
+    """Kills some time after the training got going; False where it was over first."""
+    begun, journal = time.time(), folder / "metrics.csv"
+    while process.poll() is None and not (journal.exists() and journal.stat().st_mtime > begun):
+        time.sleep(0.002)
+    try:
+        process.wait(delay)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return True
+    return False
+
+
+def _judge(outcome: Outcome, kind: str, code: int, errors: str, folder: Path) -> None:
+    """Notes a kill, and what is wrong after it."""
+    outcome.kills[kind] += 1
+    if kind == "worker":
+        said = [line for line in errors.splitlines() if line.startswith("error:")]
+        if code != 1 or len(said) != 1 or "a data loader process died" not in said[0] or "--resume" not in said[0]:
+            outcome.wrong.append(f"a killed loader process gave status {code}: {errors.strip()[-300:]}")
+    elif code != -signal.SIGKILL:
+        outcome.wrong.append(f"{kind}: not killed, status {code}: {errors.strip()[-300:]}")
+    outcome.wrong += broken(folder)
 
 
 def main() -> int:
     """Runs the trial."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--recipe", default="anomaly/demo")
-    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--kills", type=int, default=10, help="at random moments")
+    parser.add_argument("--planted", nargs="*", default=PLANTED, help="at exact places")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--name", default="evidence/kill")
-    parser.add_argument("--spread", type=float, default=2.0, help="seconds over which the moments are spread")
     args, extra = parser.parse_known_args()
-    chance = random.Random(args.seed)
-    whole, killed = f"{args.name}/whole", f"{args.name}/killed"
-    folder = Path("runs") / killed
-    subprocess.run(
-        [*ZOO, "train", args.recipe, "--name", whole, "--overwrite", *extra], check=True, stdout=subprocess.DEVNULL
-    )
-    kills: list[str] = []
-    flags = ["--overwrite"]
-    while len(kills) < args.kills:
-        kind = KINDS[len(kills) % len(KINDS)]
-        workers = 2 if kind == "worker" or len(kills) % 2 else 0
-        delay = chance.uniform(0, args.spread)
-        process = start(args.recipe, killed, workers, extra, flags)
-        if not hit(process, kind, folder, time.time(), delay):
-            raise SystemExit(f"the training was over before kill {len(kills) + 1}; give --trainer.max_epochs more")
-        kills.append(f"{kind} ({workers} workers)")
-        rows = sum(1 for _ in (folder / "metrics.csv").open()) - 1
-        print(f"kill {len(kills)}: {kinds_text(kind)} after {delay:.2f} s, {rows} rows written", flush=True)
-        flags = ["--resume"]
-    process = start(args.recipe, killed, 0, extra, ["--resume"])
-    _, errors = process.communicate()
-    if process.returncode:
-        raise SystemExit(f"the last resume failed:\n{errors.decode()}")
-    found = compare(Path("runs") / whole, folder)
-    print(f"{len(kills)} kills: " + ("identical" if not found else f"DIFFERENT: {', '.join(found[:8])}"))
-    return int(bool(found))
-
-
-def kinds_text(kind: str) -> str:
-    """What was killed, in words."""
-    return {"moment": "training", "checkpoint": "training, writing a checkpoint", "worker": "a loader process"}[kind]
+    outcome = trial(args.recipe, args.name, extra, args.planted, args.kills, args.seed)
+    count = sum(outcome.kills.values())
+    print(", ".join(f"{kind} {times}" for kind, times in outcome.kills.items()))
+    print(f"{count} kills: " + ("identical" if not outcome.wrong else f"WRONG: {'; '.join(outcome.wrong[:8])}"))
+    return int(bool(outcome.wrong))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ sys.path.append(str(Path(__file__).parent))
 from warm import Server
 
 ROOT = Path(__file__).resolve().parents[1]
+EVIDENCE = ROOT / "evidence"
 
 # small tensors: a second thread only costs, and figures repeat on machines with more cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -81,6 +84,32 @@ def zoo(warm: Server) -> Callable[..., subprocess.CompletedProcess[str]]:
         return warm.run(["-m", "zoo", *map(str, args)], cwd, {**os.environ, **env}, timeout)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def faulty(warm: Server) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs ``zoo ARGS`` with a fault of ``evidence/faulty.py``: ``faulty("half:2", "train", R, cwd=folder)``."""
+
+    def call(fault: str, *args: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+        return warm.run([str(EVIDENCE / "faulty.py"), fault, *map(str, args)], cwd, {**os.environ, **env}, 300)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def evidence() -> Callable[[str], ModuleType]:
+    """A module of the folder ``evidence`` by its name."""
+
+    def get(name: str) -> ModuleType:
+        if name not in sys.modules:
+            spec = spec_from_file_location(name, EVIDENCE / f"{name}.py")
+            assert spec is not None
+            assert spec.loader is not None
+            sys.modules[name] = module_from_spec(spec)
+            spec.loader.exec_module(sys.modules[name])
+        return sys.modules[name]
+
+    return get
 
 
 @pytest.fixture(scope="session")

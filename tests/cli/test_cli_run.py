@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -141,17 +143,22 @@ def test_two_processes_learn_like_one(zoo, tmp_path):
     pd.testing.assert_frame_equal(*runs, check_exact=False, rtol=1e-5, atol=1e-5)
 
 
-def test_killed_at_hard_moments_it_ends_the_same(tmp_path):
-    """One kill inside an epoch, one while a checkpoint is written, one of a loader process."""
-    result = subprocess.run(
-        [sys.executable, ROOT / "evidence/kill.py", "--kills", "3", "--trainer.max_epochs", "40"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "3 kills: identical" in result.stdout
+def test_killed_at_hard_moments_it_ends_the_same(run, zoo, faulty, evidence, tmp_path):
+    """Inside a step, after a row, around a checkpoint's rename, and one of the loader processes."""
+    kill, killed = evidence("kill"), tmp_path / "runs/killed"
+    options = ("train", "anomaly/demo", *SHORT, "--name", "killed")
+    for index, fault in enumerate(("step:9", "row:3", "flushed:1", "renamed:2")):
+        result = faulty(fault, *options, *("--resume",)[: index > 0], cwd=tmp_path)
+        assert result.returncode == -signal.SIGKILL, result.stderr
+        assert kill.broken(killed) == []
+    result = faulty("worker:3", *options, "--resume", "--data.workers", "2", cwd=tmp_path)
+    assert result.returncode == 1
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error:")]
+    assert re.fullmatch(r"error: a data loader process died \(.+\); --resume goes on from runs/killed/last.ckpt", line)
+    assert kill.broken(killed) == []
+    result = zoo(*options, "--resume", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert kill.compare(run / "runs/short", killed) == []
 
 
 def test_predict_names_the_file_that_cannot_be_used_and_keeps_the_others(run, zoo, tmp_path):

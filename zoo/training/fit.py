@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import warnings
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from zoo.errors import InputError
+from zoo.errors import InputError, ZooError
 from zoo.training.checkpoints import LAST, AtomicCheckpointIO, Checkpoints, Reseed
 from zoo.training.data import ZooData
 from zoo.training.journal import Journal
@@ -24,6 +25,9 @@ from zoo.training.module import NonFiniteLoss, ZooModule
 from zoo.training.pictures import Pictures
 from zoo.training.progress import Bar, Lines
 from zoo.training.whole import remove_leftovers
+
+# what gloo, NCCL and the store of torch.distributed say where the other end is gone
+_PEER_LOST = re.compile(r"Connection (closed|reset)|Broken pipe|gloo|NCCL|TCPStore|process group", re.IGNORECASE)
 
 
 class Events(TensorBoardLogger):
@@ -96,6 +100,7 @@ class Training:
             NonFiniteLoss: A loss term is NaN or infinite; the last good checkpoint is kept and named.
             Interrupted: Ctrl-C or SIGTERM; the state is saved.
             LoaderDied: A data loader process died.
+            ZooError: Another process of this training is gone.
             InputError: Lightning refuses a setting.
         """
         last = self.folder / LAST
@@ -110,6 +115,14 @@ class Training:
             raise NonFiniteLoss(f"{error}; {kept}") from error
         except MisconfigurationException as error:
             raise InputError(f"trainer: {' '.join(str(error).split())}") from error
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            if self.trainer.world_size == 1 or not _PEER_LOST.search(reason):
+                raise
+            raise ZooError(
+                f"process {self.trainer.global_rank} lost another process of this training ({reason[-160:]}); "
+                f"{self._going_on()}"
+            ) from error
 
     def _going_on(self) -> str:
         last = self.folder / LAST

@@ -14,7 +14,6 @@ validation, test   a list of dicts: ``image`` ``(3, H, W)`` normalised, ``points
 from __future__ import annotations
 
 import csv
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -29,6 +28,7 @@ from zoo.errors import InputError, ZooError
 from zoo.training import DataError, EpochOrder, Items, Split, ZooData
 from zoo.training.choices import check_choice
 from zoo.training.order import Occurrences, Seeded
+from zoo.training.whole import whole
 
 Outside = Literal["stop", "drop"]
 SPLIT_FILE = "split.csv"
@@ -189,13 +189,11 @@ class CountingData(ZooData):
         """
         pictures = self.all_pictures(self.folder())
         file.parent.mkdir(parents=True, exist_ok=True)
-        working = file.with_name(f".{file.name}.part")
-        with working.open("w", encoding="utf-8", newline="") as stream:
+        with whole(file) as working, working.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(("image", "split", "labelled"))
             for picture in pictures:
                 writer.writerow((picture.name, picture.split, "no" if picture.points is None else "yes"))
-        os.replace(working, file)
 
     def image_files(self, split: Split) -> list[Path]:
         """The image files of a split; parts of one raster are no images of their own."""
