@@ -126,7 +126,8 @@ class Row(NamedTuple):
     place: str
 
 
-IMAGE_COLUMNS = ("image", "image_path", "file", "filename", "path")
+IMAGE_COLUMNS = ("image", "image_path", "file", "filename", "file_name", "path", "img", "image_name")
+DELIMITERS = ",;\t"
 BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -134,8 +135,9 @@ def read_table(file: Path, columns: Sequence[str], one_image: str = "") -> list[
     """Reads a csv with a row per point or box; an image without any has one row of empty values (of a box also four 0).
 
     Args:
-        file: UTF-8, with a header; a byte order mark is fine. The image stands in ``image``, ``image_path``, ``file``,
-            ``filename`` or ``path``; ``split`` (train, val, test) is optional; other columns are not looked at.
+        file: UTF-8, with a header, parted by commas, semicolons or tabs; a byte order mark is fine. The image stands in
+            ``image``, ``image_path``, ``file``, ``filename``, ``path``, ``img`` or ``image_name``; ``split`` (train,
+            val, test) is optional; other columns are not looked at, nor is upper or lower case in the header.
         columns: ``("x", "y")``, or the four of a box.
         one_image: Name of the one image that all rows are of; the column of the image is then not looked at.
 
@@ -151,12 +153,15 @@ def read_table(file: Path, columns: Sequence[str], one_image: str = "") -> list[
     first: dict[str, tuple[str, str]] = {}
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            names = [name.strip() for name in reader.fieldnames or []]
-            reader.fieldnames = names
-            image = "" if one_image else _column(file, names, IMAGE_COLUMNS)
+            head = stream.readline()
+            stream.seek(0)
+            reader = csv.DictReader(stream, delimiter=max(DELIMITERS, key=head.count))
+            written = [name.strip() for name in reader.fieldnames or []]
+            low = [name.lower() for name in written]
+            reader.fieldnames = names = low if len(set(low)) == len(low) else written
+            image = "" if one_image else _column(file, names, IMAGE_COLUMNS, written)
             for column in columns:
-                _column(file, names, (column,))
+                _column(file, names, (column,), written)
             for row in reader:
                 place = f"{file}:{reader.line_num}"
                 if None in row or None in row.values():
@@ -178,11 +183,11 @@ def read_table(file: Path, columns: Sequence[str], one_image: str = "") -> list[
     return [Row(name, np.array(found, dtype=np.float64).reshape(-1, 2), *first[name]) for name, found in points.items()]
 
 
-def _column(file: Path, names: Sequence[str], wanted: Sequence[str]) -> str:
+def _column(file: Path, names: Sequence[str], wanted: Sequence[str], written: Sequence[str]) -> str:
     found = next((name for name in wanted if name in names), None)
     if found is None:
-        hint = nearest(wanted[0], names)
-        raise DataError(f"{file}:1: has no column {wanted[0]!r}, only {', '.join(names) or 'nothing'}{hint}")
+        hint = nearest(wanted[0], written)
+        raise DataError(f"{file}:1: has no column {wanted[0]!r}, only {', '.join(written) or 'nothing'}{hint}")
     return found
 
 

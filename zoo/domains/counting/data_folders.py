@@ -16,14 +16,15 @@ TRUTH_FOLDERS = ("ground_truth", "ground-truth")
 
 
 def images_of(folder: Path) -> list[Path]:
-    """The images in a folder, by name.
+    """The images in a folder, by name; hidden files, as a Mac leaves them in archives, are none.
 
     Raises:
         DataError: There is no such folder, or no image in it.
     """
     if not folder.is_dir():
         raise _no_folder(folder)
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    seen = (file for file in folder.iterdir() if not file.name.startswith("."))
+    files = sorted(file for file in seen if file.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
         raise DataError(f"{folder}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
     return files
@@ -231,7 +232,7 @@ class NWPU(CountingData):
     source = "https://www.crowdbenchmark.com/nwpucrowd.html (Wang et al., TPAMI 2020)"
     terms = "for research; see the page"
     layout = """
-    images/0001.jpg                   or images_part1 ... images_part5
+    images/0001.jpg                   or images_part1 ... images_part5; or another ending of images
     mats/0001.mat                     annPoints: (N, 2) x, y in pixels; or
     jsons/0001.json                   points: [[x, y], ...]; taken where there is no mats
     train.txt, val.txt                a line per image: its number first
@@ -249,8 +250,8 @@ class NWPU(CountingData):
         for file, split in listed:
             for number, name in _listed(root / file):
                 place = f"{root / file}:{number}"
-                image = next((part / f"{name}.jpg" for part in parts if (part / f"{name}.jpg").is_file()), None)
-                image = image or root / "images" / f"{name}.jpg"
+                files = [part / f"{name}{ending}" for ending in IMAGE_SUFFIXES for part in parts]
+                image = next((one for one in files if one.is_file()), files[0])
                 found.append(Picture(_name(image, root), image, root / folder / f"{name}{suffix}", split, place=place))
         return found
 
@@ -271,10 +272,14 @@ def _listed(file: Path) -> list[tuple[int, str]]:
     if not file.is_file():
         raise DataError(f"{file}: there is no such list")
     lines = enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1)
-    found = [(number, line.split()[0].removesuffix(".jpg")) for number, line in lines if line.strip()]
+    found = [(number, _stem(line.split()[0])) for number, line in lines if line.strip()]
     if not found:
         raise DataError(f"{file}: the list names no image")
     return found
+
+
+def _stem(name: str) -> str:
+    return Path(name).stem if Path(name).suffix.lower() in IMAGE_SUFFIXES else name
 
 
 def _make(root: Path, seed: int, counts: dict[str, int], truth: str, unmarked: Sequence[str] = ()) -> None:

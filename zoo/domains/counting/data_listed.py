@@ -14,9 +14,13 @@ from zoo.domains.counting.data_items import Picture
 from zoo.domains.counting.synthesis import save_image, scenes, write_json, write_table
 from zoo.training import DataError, Split
 from zoo.training.choices import nearest
+from zoo.training.paths import below
 
 SPLITS: tuple[Split, ...] = get_args(Split)
-NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+NAMES = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
+    "testing": "test",
+}  # fmt: skip
 
 
 class PointsJSON(CountingData):
@@ -41,9 +45,17 @@ class PointsJSON(CountingData):
         content = read_json(file)
         if not isinstance(content, list) or not content:
             raise DataError(f"{file}: expected a list of images with file, split and points_xy")
-        found = [_entry(file, root, number, entry) for number, entry in enumerate(content)]
-        _require_distinct([(picture.name, picture.place) for picture in found])
-        return found
+        found: dict[str, Picture] = {}
+        for number, entry in enumerate(content):
+            try:
+                picture = _entry(file, root, number, entry)
+                if picture.name in found:
+                    first = found[picture.name].place
+                    raise DataError(f"{picture.place}: {picture.name} stands twice, first in {first}")
+                found[picture.name] = picture
+            except DataError as error:
+                self.spare(error)
+        return list(found.values())
 
     def make(self, root: Path) -> None:
         """Writes tiny data in the same format."""
@@ -72,7 +84,7 @@ def _entry(file: Path, root: Path, number: int, entry: Any) -> Picture:
     split = _split(str(entry.get("split", "")), place)
     if points is None and split != "train":
         raise DataError(f"{place}: has no points_xy; only training images may be unlabelled")
-    return Picture(entry["file"], root / entry["file"], points, split, place=place)
+    return Picture(entry["file"], below(root, entry["file"]), points, split, place=place)
 
 
 def _split(text: str, place: str) -> Split:
@@ -171,8 +183,8 @@ class TableData(CountingData):
 
 
 def _picture(root: Path, table: str, row: Row, split: Split) -> Picture:
-    beside = (root / table).parent / row.name
-    file = beside if beside.is_file() or not (root / row.name).is_file() else root / row.name
+    beside, under = below((root / table).parent, row.name), below(root, row.name)
+    file = beside if beside.is_file() or not under.is_file() else under
     return Picture(row.name, file, row.points, split, place=row.place)
 
 

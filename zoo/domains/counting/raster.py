@@ -57,9 +57,21 @@ class Raster:
         except self._rasterio.errors.RasterioIOError as error:
             raise DataError(f"{file}: is no raster that can be read ({_line(error)})") from error
         source = self._opened
+        self._colours = self._palette()
         self.height, self.width = int(source.height), int(source.width)
         self.crs, self.transform = source.crs, source.transform
         self._check()
+
+    def _palette(self) -> np.ndarray | None:
+        """``(256, 3)`` uint8, the colours of a raster of one band whose values are numbers of colours."""
+        from rasterio.enums import ColorInterp
+
+        if self._opened.count != 1 or self._opened.colorinterp[0] != ColorInterp.palette:
+            return None
+        table = np.zeros((256, 3), dtype=np.uint8)
+        for number, colour in self._opened.colormap(1).items():
+            table[number] = colour[:3]
+        return table
 
     def _check(self) -> None:
         kinds = set(self._opened.dtypes[:3])
@@ -76,7 +88,7 @@ class Raster:
             )
 
     def read(self, window: Window) -> Tensor:
-        """The pixels of a window inside the raster; grey becomes RGB, what holds no data becomes black.
+        """The pixels of a window inside the raster; grey and a palette become RGB, what holds no data black.
 
         Returns:
             uint8 ``(3, height, width)``.
@@ -85,7 +97,9 @@ class Raster:
             DataError: The file is damaged there; names file and window.
         """
         pixels = self._bands(window)
-        if len(pixels) == 1:
+        if self._colours is not None:
+            pixels = self._colours[pixels[0]].transpose(2, 0, 1)
+        elif len(pixels) == 1:
             pixels = np.repeat(pixels, 3, axis=0)
         return torch.from_numpy(np.ascontiguousarray(pixels[:3]))
 
