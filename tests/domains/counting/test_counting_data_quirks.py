@@ -24,6 +24,7 @@ def written(file, text):
 
 
 def images(folder, *names):
+    """Pictures of 48 x 40 pixels."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (48, 40)).save(folder / name)

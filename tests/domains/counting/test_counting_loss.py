@@ -19,6 +19,8 @@ from zoo.domains.counting.loss import (
     labelled_terms,
     official_consistency,
     switches,
+    uncertain_distance,
+    uncertainty,
     unlabelled_terms,
     variations,
 )
@@ -75,6 +77,11 @@ def test_count_ranking():
 def test_official_consistency():
     maps = [ar((2, 1, 4, 4), 0.9, b) for b in (0.3, 0.7, 1.1)]
     assert float(official_consistency([[y] for y in maps])) == pytest.approx(-0.5890099, rel=1e-5)
+    mean = torch.stack(maps).mean(0)
+    found = [uncertainty(y, mean) for y in maps]
+    assert [float(v) for v in found] == pytest.approx([-0.6009929, -0.6089123, -0.5959437], rel=1e-5)
+    terms = [float(uncertain_distance(y, mean, v)) for y, v in zip(maps, found, strict=True)]
+    assert terms == pytest.approx([-0.5817108, -0.6085697, -0.5767493], rel=1e-5)
 
 
 # -- labelled images

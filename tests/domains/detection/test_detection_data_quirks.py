@@ -19,6 +19,7 @@ def written(file, text, mark=BOM):
 
 
 def image(file):
+    """A picture of 30 x 20 pixels."""
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (30, 20)).save(file)
 

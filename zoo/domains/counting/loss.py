@@ -235,11 +235,19 @@ def official_consistency(crops: Sequence[Sequence[Tensor]]) -> Tensor:
     for level in zip(*crops, strict=True):
         maps = [gather(y) for y in level]
         m = torch.stack(maps).mean(0).detach()
-        for y in maps:
-            v = (torch.xlogy(m, m) - m * y).mean()
-            weight = torch.exp(-v)
-            values.append(((m - y).square() * weight).mean() / (weight + 1e-8) + v)
+        values += [uncertain_distance(y, m, uncertainty(y, m)) for y in maps]
     return torch.stack(values).mean()
+
+
+def uncertainty(y: Tensor, m: Tensor) -> Tensor:
+    """The released ``v``, a scalar, of a density and the mean density, ``(B, 1, h, w)`` each."""
+    return (torch.xlogy(m, m) - m * y).mean()
+
+
+def uncertain_distance(y: Tensor, m: Tensor, v: Tensor) -> Tensor:
+    """One term of :func:`official_consistency`, a scalar, of a density, the mean density and their ``v``."""
+    weight = torch.exp(-v)
+    return ((m - y).square() * weight).mean() / (weight + 1e-8) + v
 
 
 def aligned_consistency(maps: Sequence[Tensor], regions: Sequence[Region]) -> Tensor:
