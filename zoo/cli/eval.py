@@ -157,6 +157,7 @@ def _evaluate(
 
     from zoo.hub import open_target
     from zoo.recipe import build_data, build_trainer_arguments, read
+    from zoo.training.faults import summary
     from zoo.training.fit import build_trainer, quiet
     from zoo.training.loader import deaths_told
 
@@ -194,6 +195,9 @@ def _evaluate(
             figure.savefig(out / f"{name}.png", dpi=100)
     for reason in data.skipped:
         print(f"skipped {reason}", file=sys.stderr)
+    if data.skipped:
+        reasons = list(data.skipped.elements())
+        print(f"skipped {len(reasons)} unusable items ({summary(reasons)})", file=sys.stderr)
     return Evaluation(
         str(opened.file),
         f"{data.domain}/{data.dataset}",

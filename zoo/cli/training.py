@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,6 +173,7 @@ def _differences(before: Any, now: Any, key: str) -> list[str]:
 
 def _open(folder: Path, text: str, resume: bool, skipped: Mapping[str, int]) -> None:
     """Makes the run folder with the recipe in it, and the list of data that was skipped."""
+    from zoo.training.faults import listing, summary
     from zoo.training.whole import write_whole
 
     if not resume and folder.is_dir():  # what is in it was asked to be deleted, or holds no checkpoint
@@ -179,5 +181,9 @@ def _open(folder: Path, text: str, resume: bool, skipped: Mapping[str, int]) -> 
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "recipe.yaml", text)
     if skipped:
-        write_whole(folder / "skipped.txt", "".join(f"{reason}\n" for reason in skipped))
-        print(f"skipped {len(skipped)} unusable items, listed in {folder / 'skipped.txt'}", flush=True)
+        reasons = list(Counter(skipped).elements())  # an item that cannot be used counts as often as it would come
+        write_whole(folder / "skipped.txt", listing(reasons))
+        print(
+            f"skipped {len(reasons)} unusable items ({summary(reasons)}), listed in {folder / 'skipped.txt'}",
+            flush=True,
+        )

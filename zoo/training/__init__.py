@@ -1,6 +1,6 @@
 """First floor: what every domain's Lightning code inherits."""
 
-from zoo.training.data import DataError, Split, ZooData
+from zoo.training.data import DataError, Split, ZooData, refuse
 from zoo.training.features import FeatureStore
 from zoo.training.groups import ParameterGroup, parameter_groups
 from zoo.training.images import (
@@ -49,5 +49,6 @@ __all__ = [
     "normalise",
     "parameter_groups",
     "read_image",
+    "refuse",
     "resize_shorter",
 ]

@@ -70,7 +70,10 @@ class Reseed(Callback):
         """Makes what follows a function of the place in the training."""
         place = np.random.SeedSequence([self.seed, trainer.global_rank, trainer.current_epoch, batch_idx])
         state = int(place.generate_state(1)[0])
-        torch.manual_seed(state)
+        if pl_module.device.type == "cpu":  # torch.manual_seed reaches for every accelerator, and that takes a while
+            torch.default_generator.manual_seed(state)
+        else:
+            torch.manual_seed(state)
         np.random.seed(state)
         random.seed(state)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 import lightning.pytorch as pl
 import numpy as np
@@ -13,10 +14,11 @@ from torch.utils.data import DataLoader, default_collate
 
 from zoo.errors import InputError, ZooError
 from zoo.training.loader import Guarded, Loader, as_is
-from zoo.training.order import EpochOrder, EvaluationOrder, Items, Key, Seeded
+from zoo.training.order import EpochOrder, EvaluationOrder, Items, Key, Seeded, SourcedItems
 from zoo.training.root import resolve_root, synthesized
 
 Split = Literal["train", "val", "test"]
+Record = TypeVar("Record")
 
 
 class DataError(InputError):
@@ -74,6 +76,9 @@ class ZooData(pl.LightningDataModule):
         self.seed = 0
         self.class_names: list[str] = []
         self.skipped: Counter[str] = Counter()
+        self.dropped: set[str] = set()
+        self.looking = False  # for what cannot be used: nothing is drawn or kept back meanwhile
+        self._left_out: dict[str, list[str]] | None = None
         self._sets: dict[Split, Seeded] = {}
         self._order: EpochOrder | None = None
         self._resume: tuple[int, int] = (0, 0)
@@ -152,6 +157,8 @@ class ZooData(pl.LightningDataModule):
         """
         if split not in self._sets:
             root = self.folder()
+            if self.on_error == "skip":
+                self._leave_out(root, split)
             items = self.read(root, split)
             subset = self._usable(items, split)
             if self.limit is not None and self.limit < len(subset):
@@ -161,18 +168,67 @@ class ZooData(pl.LightningDataModule):
             self._sets[split] = Seeded(items, self.seed, subset)
         return self._sets[split]
 
+    def kept(self, records: Iterable[Record], source: Callable[[Record], str]) -> list[Record]:
+        """The records whose source can be used, as far as that is known.
+
+        Args:
+            records: As read, of all splits.
+            source: What :meth:`SourcedItems.source` says of the items made of a record.
+        """
+        return [record for record in records if source(record) not in self.dropped]
+
+    def spare(self, error: DataError) -> None:
+        """What a reader does with a record that cannot be used: raises where ``on_error`` is ``stop``, else counts it.
+
+        Raises:
+            DataError: As given.
+        """
+        if self.on_error == "stop":
+            raise error
+        self.skipped[str(error)] = 1  # the file is read for each split
+
+    def forget(self) -> None:
+        """Called before records are read anew without those that cannot be used; clears what was kept of them."""
+
+    def _leave_out(self, root: Path, split: Split) -> None:
+        """Finds the sources that cannot be used, of all splits: one may be drawn from another."""
+        if self._left_out is not None:
+            return
+        left: dict[str, list[str]] = {}
+        found: dict[str, DataError | None] = {}
+        self.looking = True
+        for part in dict.fromkeys((split, *get_args(Split))):
+            try:
+                items = self.read(root, part)
+            except DataError:
+                continue  # told where this split is asked for
+            if not isinstance(items, SourcedItems):
+                break
+            for index in range(0, len(items), getattr(items, "versions", 1)):
+                source = items.source(index)
+                if source not in found:
+                    found[source] = _error_of(items, index)
+                if found[source] is not None:
+                    left.setdefault(part, []).append(f"{part}: {found[source]}")
+        else:
+            self._left_out = left
+        self.looking = False
+        self.dropped = {source for source, error in found.items() if error is not None}
+        self.forget()
+
     def _usable(self, items: Items, split: Split) -> np.ndarray:
         """Indices of the items that can be read; every item is read once to know, but only where skipping is asked."""
-        if self.on_error == "stop":
+        if self._left_out is not None:
+            self.skipped.update(self._left_out.get(split, []))
+        if self.on_error == "stop" or self._left_out is not None:
             return np.arange(len(items))
         good = []
         for index in range(len(items)):
-            try:
-                items.item(index, np.random.default_rng(0))
-            except DataError as error:
-                self.skipped[f"{split}: {error}"] += 1
-            else:
+            error = _error_of(items, index)
+            if error is None:
                 good.append(index)
+            else:
+                self.skipped[f"{split}: {error}"] += 1
         return np.asarray(good, dtype=int)
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
@@ -234,6 +290,23 @@ class ZooData(pl.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             generator=generator,
         )
+
+
+def refuse(error: DataError) -> None:
+    """What a reader does with a record that cannot be used where it is not told otherwise: see :meth:`ZooData.spare`.
+
+    Raises:
+        DataError: As given.
+    """
+    raise error
+
+
+def _error_of(items: Items, index: int) -> DataError | None:
+    try:
+        items.item(index, np.random.default_rng(0))
+    except DataError as error:
+        return error
+    return None
 
 
 __all__ = ["DataError", "Key", "Split", "ZooData"]

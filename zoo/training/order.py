@@ -40,6 +40,18 @@ class EpochItems(Items, Protocol):
         """Reads one item as ``item`` does, for an epoch counted from 0."""
 
 
+@runtime_checkable
+class SourcedItems(Items, Protocol):
+    """Items that are made of sources that splits, draws or other items depend on too.
+
+    With ``on_error: skip`` the sources that cannot be used are found first, and :meth:`zoo.training.ZooData.kept`
+    leaves them out before anything else is done: what is learnt is what the data without them would give.
+    """
+
+    def source(self, index: int) -> str:
+        """What the item is made of, e.g. a file; several items may be of one."""
+
+
 class Seeded(Dataset[dict[str, Any]]):
     """Items addressed by (epoch, index), each with a generator of its own.
 
@@ -58,7 +70,8 @@ class Seeded(Dataset[dict[str, Any]]):
     def __getitem__(self, key: Key) -> dict[str, Any]:
         epoch, position = key
         index = int(self.subset[position])
-        rng = np.random.default_rng([self.seed, epoch, index])
+        # by its place among the items that are used: an unusable one that is left out changes nothing for the others
+        rng = np.random.default_rng([self.seed, epoch, position])
         if isinstance(self.items, EpochItems):
             return self.items.item_at(epoch, index, rng)
         return self.items.item(index, rng)
@@ -73,8 +86,7 @@ class Occurrences(Seeded):
     def __getitem__(self, key: Key) -> dict[str, Any]:
         epoch, position = key
         time, place = divmod(position, len(self.subset))
-        index = int(self.subset[place])
-        return self.items.item(index, np.random.default_rng([self.seed, epoch, index, time]))
+        return self.items.item(int(self.subset[place]), np.random.default_rng([self.seed, epoch, place, time]))
 
 
 class Times:

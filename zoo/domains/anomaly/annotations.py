@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.domains.anomaly.protocols import Event
-from zoo.training import DataError
+from zoo.training import DataError, refuse
 
 NORMAL = "Normal"
 TEST_NORMAL = "Testing_Normal_Videos_Anomaly"
@@ -49,7 +50,7 @@ class Video:
         return (self.labels or self.folder or "Anomaly") if self.anomalous else NORMAL
 
 
-def read_train_list(path: Path) -> list[Video]:
+def read_train_list(path: Path, spare: Callable[[DataError], None] = refuse) -> list[Video]:
     """Reads a list of training videos.
 
     ``Anomaly_Train.txt`` has ``Class/Video.mp4`` in a line, ``Train_Annotation.txt`` the same and a frame count, and
@@ -57,6 +58,7 @@ def read_train_list(path: Path) -> list[Video]:
 
     Args:
         path: The list; a video is normal where the name of its class folder (or feature file) contains ``Normal``.
+        spare: What is done with a malformed line; such a line is left out.
 
     Returns:
         The videos in the order of the file.
@@ -64,20 +66,33 @@ def read_train_list(path: Path) -> list[Video]:
     Raises:
         DataError: The list is missing or empty, or a line is malformed; names file and line.
     """
-    videos = []
+    return _each(path, _trained, spare)
+
+
+def _trained(place: str, words: list[str]) -> Video:
+    if len(words) == 1 and words[0].endswith(".npy"):
+        return _feature_file(place, words[0])
+    if len(words) not in (1, 2):
+        raise DataError(f"{place}: expected `Class/Video.mp4` or `Class/Video.mp4 frames`, got {len(words)} words")
+    frames = _frames(place, words[1]) if len(words) == 2 else None
+    folder, name = _path(place, words[0])
+    return Video(folder, name, NORMAL not in folder, place, frames)
+
+
+def _each(path: Path, read: Callable[[str, list[str]], Video], spare: Callable[[DataError], None]) -> list[Video]:
+    """The videos of the lines, each of which may stand in a list once."""
+    seen: dict[str, Video] = {}
     for place, words in read_lines(path):
-        if len(words) == 1 and words[0].endswith(".npy"):
-            videos.append(_feature_file(place, words[0]))
-            continue
-        if len(words) not in (1, 2):
-            raise DataError(f"{place}: expected `Class/Video.mp4` or `Class/Video.mp4 frames`, got {len(words)} words")
-        frames = _frames(place, words[1]) if len(words) == 2 else None
-        folder, name = _path(place, words[0])
-        videos.append(Video(folder, name, NORMAL not in folder, place, frames))
-    return once(videos)
+        try:
+            video = read(place, words)
+            once([*([seen[video.id]] if video.id in seen else []), video])
+            seen[video.id] = video
+        except DataError as error:
+            spare(error)
+    return list(seen.values())
 
 
-def read_test_list(path: Path) -> list[Video]:
+def read_test_list(path: Path, spare: Callable[[DataError], None] = refuse) -> list[Video]:
     """Reads ``Temporal_Anomaly_Annotation.txt`` (six columns) or ``Test_Annotation.txt`` (seven).
 
     Six columns: file name, class, first and last frame of two events; seven: path, number of frames, class, and the
@@ -85,6 +100,7 @@ def read_test_list(path: Path) -> list[Video]:
 
     Args:
         path: The list.
+        spare: What is done with a malformed line; such a line is left out.
 
     Returns:
         The videos in the order of the file, with their events.
@@ -93,7 +109,7 @@ def read_test_list(path: Path) -> list[Video]:
         DataError: The list is missing or empty, a line is malformed, or an event lies beyond the video; names file
             and line.
     """
-    return once([_annotated(place, words) for place, words in read_lines(path)])
+    return _each(path, _annotated, spare)
 
 
 def _annotated(place: str, words: list[str]) -> Video:

@@ -89,12 +89,12 @@ class UCFCrime(ListedVideos):
 
     def training_videos(self, root: Path) -> list[Video]:
         """Reads the training list."""
-        return read_train_list(self.list_file(root, self.train_list))
+        return read_train_list(self.list_file(root, self.train_list), self.spare)
 
     def test_videos(self, root: Path) -> list[Video]:
         """Reads the test list, and the lengths of the videos where they stand in another."""
-        videos = read_test_list(self.list_file(root, self.test_list))
+        videos = read_test_list(self.list_file(root, self.test_list), self.spare)
         if all(video.frames is not None for video in videos) or not (root / self.frame_counts).is_file():
             return videos
-        counts = {video.name: video.frames for video in read_test_list(root / self.frame_counts)}
+        counts = {video.name: video.frames for video in read_test_list(root / self.frame_counts, self.spare)}
         return [dataclasses.replace(video, frames=counts.get(video.name)) for video in videos]

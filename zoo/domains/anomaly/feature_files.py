@@ -150,6 +150,10 @@ class FeatureFiles:
     def _lies_flat(self, folder: str) -> bool:
         return any(self.places.find(folder, video.name) for video in self.videos if video.folder == folder)
 
+    def source(self, index: int) -> str:
+        """The video: which are held out depends on all."""
+        return self.videos[index].id
+
     def item(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """A video; see :class:`zoo.domains.anomaly.bags.Bags`."""
         video = self.videos[index]

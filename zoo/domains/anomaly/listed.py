@@ -104,9 +104,9 @@ class ListedVideos(BagData):
 
     def _videos(self, root: Path, split: Split) -> list[Video]:
         if split == "test":
-            return self.test_videos(root)
-        own = self.validation_videos(root)
-        videos = self.training_videos(root)
+            return self.kept(self.test_videos(root), lambda video: video.id)
+        own = self.kept(self.validation_videos(root), lambda video: video.id)
+        videos = self.kept(self.training_videos(root), lambda video: video.id)
         if own:
             kept = videos if split == "train" else own
         else:

@@ -127,12 +127,18 @@ class CountingData(ZooData):
         Raises:
             DataError: No training image has points.
         """
+        if self.looking:
+            return self.pictures(root)
         if root not in self._pictures:
-            pictures = self.pictures(root)
+            pictures = self.kept(self.pictures(root), lambda picture: picture.name)
             if not any(picture.split == "val" for picture in pictures):
                 pictures = self._hold_out(root, pictures)
             self._pictures[root] = self._keep_back(root, pictures)
         return self._pictures[root]
+
+    def forget(self) -> None:
+        """The pictures are read anew."""
+        self._pictures.clear()
 
     def _hold_out(self, root: Path, pictures: list[Picture]) -> list[Picture]:
         """Some labelled training images become the validation split."""

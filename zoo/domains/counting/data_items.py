@@ -108,6 +108,10 @@ class Pictures:
         """The id of an item."""
         return self.pictures[index].name
 
+    def source(self, index: int) -> str:
+        """The image: which are held out depends on all."""
+        return self.pictures[index].name
+
     def item(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Reads one item, see :mod:`zoo.domains.counting.data`."""
         picture, image = self.pictures[index], self._image(index)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from zoo.domains.detection.data import DetectionData
 from zoo.domains.detection.records import Record, check_inside, checked_box, read_text, record
 from zoo.domains.detection.synthesis import synthesize_coco
-from zoo.training import DataError, Split
+from zoo.training import DataError, Split, refuse
 from zoo.training.paths import below
 
 SIZES = [480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800]
@@ -30,12 +30,13 @@ _UNUSED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 IDS = tuple(number for number in range(1, 91) if number not in _UNUSED)
 
 
-def read_coco(file: Path, images: Path) -> tuple[list[Record], list[str]]:
+def read_coco(file: Path, images: Path, spare: Callable[[DataError], None] = refuse) -> tuple[list[Record], list[str]]:
     """Reads an annotation file in the COCO format; segmentations are not looked at.
 
     Args:
         file: The json.
         images: Folder of the images.
+        spare: What is done with an image whose entries are malformed; such an image is left out.
 
     Returns:
         The images in the order of the file, and the class names: class i is the i-th smallest category id.
@@ -57,20 +58,27 @@ def read_coco(file: Path, images: Path) -> tuple[list[Record], list[str]]:
     except TypeError:
         raise DataError(f"{file}: ids of categories are numbers, these are mixed") from None
     objects: dict[Any, list[tuple[int, dict[str, Any]]]] = {}
+    entries: dict[Any, dict[str, Any]] = {}
     for number, entry in enumerate(parts["images"]):
         own = _id(entry, "id", f"{file}: images[{number}]")
         if own in objects:
-            raise DataError(f"{file}: images[{number}]: the id {own!r} stands there twice")
-        objects[own] = []
+            spare(DataError(f"{file}: images[{number}]: the id {own!r} stands there twice"))
+            continue
+        entries[own], objects[own] = entry, []
     for number, entry in enumerate(parts["annotations"]):
         place = f"{file}: annotations[{number}]"
         if _id(entry, "image_id", place) not in objects:
-            raise DataError(f"{place}: there is no image with the id {entry['image_id']!r}")
-        if _id(entry, "category_id", place) not in order:
-            raise DataError(f"{place}: there is no category with the id {entry['category_id']!r}")
+            spare(DataError(f"{place}: there is no image with the id {entry['image_id']!r}"))
+            continue
         objects[entry["image_id"]].append((number, entry))
     names = [str(categories[number].get("name", number)) for number in order]
-    return [_record(file, images, entry, objects[entry["id"]], order) for entry in parts["images"]], names
+    records = []
+    for own, entry in entries.items():
+        try:
+            records.append(_record(file, images, entry, objects[own], order))
+        except DataError as error:
+            spare(error)
+    return records, names
 
 
 def _record(
@@ -84,6 +92,8 @@ def _record(
     boxes, areas = [], []
     for number, found in objects:
         where = f"{file}: annotations[{number}]"
+        if _id(found, "category_id", where) not in order:
+            raise DataError(f"{where}: there is no category with the id {found['category_id']!r}")
         box = _corners(_field(found, "bbox", where), where)
         if size is not None:
             check_inside(box, size, where)
@@ -221,7 +231,7 @@ class COCOFormat(DetectionData):
         """
         name = self.test_split if split == "test" else split
         file = root / self.annotations.replace("{split}", name)
-        found, names = read_coco(file, root / self.images.replace("{split}", name))
+        found, names = read_coco(file, root / self.images.replace("{split}", name), self.spare)
         if self.class_names and names != self.class_names:
             raise DataError(f"{file}: its categories are {_some(names)}, expected {_some(self.class_names)}")
         self.class_names = names

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 
-from zoo.domains.outfit.catalogue import Collection
+from zoo.domains.outfit.catalogue import Blank, Collection, Labelled, Outfit, mentioned
 from zoo.domains.outfit.encoders import ItemEncoder
 from zoo.domains.outfit.precomputed import read_features
 from zoo.domains.outfit.questions import (
@@ -26,6 +27,7 @@ from zoo.errors import InputError
 from zoo.training import DataError, FeatureStore, Items, Split, ZooData, read_image
 
 Target = Literal["category", "text"]
+_Entry = TypeVar("_Entry", Outfit, Labelled, Blank)
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 QUESTION_SEED = 0  # questions that a set lacks are made up the same in every training
 
@@ -91,6 +93,7 @@ class OutfitData(ZooData):
         self.questions, self.target, self.gallery, self.replace = questions, target, gallery, replace
         self._read: Collection | None = None
         self._table: Table | None = None
+        self._bad: dict[int, DataError] | None = None
         self._targets = np.zeros((0, 0), dtype=np.float32)
 
     # -- what a data set writes
@@ -115,11 +118,12 @@ class OutfitData(ZooData):
 
     def read(self, root: Path, split: Split) -> Items:
         """The samples of a split."""
-        collection = self.whole(root)
-        outfits = collection.outfits.get(split, [])
+        collection, table = self.whole(root), self.table(root)
+        if self.on_error == "skip":
+            collection = self._sound(collection, table, split)
+        outfits, known = collection.outfits.get(split, []), collection.known()
         if not outfits:
             raise DataError(f"{root}: the {split} split of {self.dataset} has no outfit")
-        table, known = self.table(root), collection.known()
         own = [number for outfit in outfits for number in outfit.items]
         replacements = Replacements(collection.catalogue, own)
         listed = collection.labelled.get(split)
@@ -145,13 +149,46 @@ class OutfitData(ZooData):
                 raise DataError(f"{root}: no category of the {split} split has {self.gallery} items (data.gallery)")
         return EvaluationItems(labelled, blanks, asked, entries, table)
 
+    def _sound(self, collection: Collection, table: Table, split: Split) -> Collection:
+        """Without the outfits and questions that need a picture that cannot be used; no negative is drawn of those."""
+        if self._bad is None:
+            self._bad = table.unreadable(self._used(collection))
+        bad = self._bad
+        if split == "train":
+            asked = self.task == "compatibility" and self.questions == "listed" and "train" in collection.labelled
+        else:
+            asked = split in collection.labelled or split in collection.blanks
+
+        def keeps(entries: Mapping[Split, list[_Entry]], what: str) -> dict[Split, list[_Entry]]:
+            kept: dict[Split, list[_Entry]] = {}
+            for part, found in entries.items():
+                kept[part] = []
+                for entry in found:
+                    wrong = next((bad[number] for number in mentioned(entry) if number in bad), None)
+                    if wrong is None:
+                        kept[part].append(entry)
+                    elif part == split and asked == (what == "question"):  # what the split's items are made of
+                        self.skipped[f"{part}: {what} {entry.id}: {wrong}"] = 1
+            return kept
+
+        return replace(
+            collection,
+            outfits=keeps(collection.outfits, "outfit"),
+            labelled=keeps(collection.labelled, "question"),
+            blanks=keeps(collection.blanks, "question"),
+        )
+
+    def _used(self, collection: Collection) -> list[int]:
+        """Numbers of the items that an outfit has."""
+        outfits = [outfit for split in SPLITS for outfit in collection.outfits.get(split, [])]
+        return sorted({number for outfit in outfits for number in outfit.items})
+
     def table(self, root: Path) -> Table:
         """Features of every item that an outfit has, made once and kept in the cache folder."""
         if self._table is None:
             collection = self.whole(root)
             catalogue = collection.catalogue
-            used = sorted({number for split in SPLITS for outfit in collection.outfits.get(split, [])
-                           for number in outfit.items})  # fmt: skip
+            used = self._used(collection)
             texts = [catalogue.items[number].text for number in used]
             if self.features is not None:
                 image, text = self._precomputed(root / self.features, collection, used)

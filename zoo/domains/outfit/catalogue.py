@@ -110,6 +110,11 @@ class Blank:
     correct: int
 
 
+def mentioned(entry: Outfit | Labelled | Blank) -> tuple[int, ...]:
+    """Numbers of all items of an outfit or a question."""
+    return (*entry.items, *entry.answers) if isinstance(entry, Blank) else entry.items
+
+
 @dataclass
 class Collection:
     """A data set: its items, and per split its outfits; questions where the set has its own.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -61,6 +61,16 @@ class Table:
     def __init__(self, image: np.ndarray, text: np.ndarray, catalogue: Catalogue, pixels: bool) -> None:
         self.image, self.text, self.catalogue, self.pixels = image, text, catalogue, pixels
         self.unusable = np.isnan(image).any(1)
+
+    def unreadable(self, numbers: Iterable[int]) -> dict[int, DataError]:
+        """The items among these whose picture cannot be used, and why."""
+        found: dict[int, DataError] = {}
+        for number in numbers:
+            try:
+                self.check(Sample("", GALLERY, (number,)))
+            except DataError as error:
+                found[number] = error
+        return found
 
     def check(self, sample: Sample) -> Sample:
         """The sample, with its pictures where pixels are used.

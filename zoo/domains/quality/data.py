@@ -148,6 +148,10 @@ class QualityData(ZooData):
         """How images are cut."""
         return View(self.resize, self.crop, self.margin, below(root, self.aux))
 
+    def forget(self) -> None:
+        """The photographs are listed anew."""
+        self._photos.clear()
+
     def _all(self, root: Path) -> list[Photo]:
         if root not in self._photos:
             self._photos[root] = self.photos(root)
@@ -158,8 +162,9 @@ class QualityData(ZooData):
             return photos
         finder = face_finder(self.faces, *(str(path) if path else None for path in self._face_files(root)))
         if isinstance(finder, BoxTable):
-            everything = self._all(root)
-            finder.check([photo.file for photo in everything], [photo.name for photo in everything])
+            known = [(photo.file, photo.name) for photo in self._all(root)]
+            known += [(root / name, name) for name in sorted(self.dropped)]  # left out, but no strangers
+            finder.check([file for file, _ in known], [name for _, name in known])
         # what cannot be read has no face, and is left out and reported when its turn comes
         seen = [photo for photo in photos if self.on_error == "stop" or _readable(photo)]
         found = find_boxes(finder, [photo.file for photo in seen], [photo.name for photo in seen])

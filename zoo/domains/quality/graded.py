@@ -101,6 +101,15 @@ class Graded(Photos):
         photo, version = self._split(index)
         return f"{photo.name}#{version.label}"
 
+    @property
+    def versions(self) -> int:
+        """Of each photograph; all can be used or none."""
+        return len(self.made)
+
+    def source(self, index: int) -> str:
+        """The photograph: which are of which split depends on all."""
+        return self._split(index)[0].name
+
     def place(self, index: int) -> str:
         """The file of the photograph."""
         return self._split(index)[0].place
@@ -252,6 +261,7 @@ class GradedDistortions(QualityData):
             DataError: There are too few for three splits.
         """
         files = sorted(file for file in root.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+        files = self.kept(files, lambda file: file.relative_to(root).as_posix())
         names = [file.relative_to(root).as_posix() for file in files]
         splits = split_by_seed(names, self.split_seed, self.val, self.test)
         if len(set(splits.values())) < 3:
@@ -270,21 +280,6 @@ class GradedDistortions(QualityData):
         made = versions(self.kinds, self.where)
         place = (self._with_faces(root, chosen), scene_names(self._all(root)), self.view(root), split == "train")
         return Graded(*place, made, self.side, self.distortion_seed, self.spread)
-
-    def _usable(self, items: Items, split: Split) -> np.ndarray:
-        """Indices of the versions of all photographs that can be read; each photograph is read once to know."""
-        if self.on_error == "stop":
-            return np.arange(len(items))
-        count = len(cast(Graded, items).made)
-        good: list[int] = []
-        for first in range(0, len(items), count):
-            try:
-                items.item(first, np.random.default_rng(0))
-            except DataError as error:
-                self.skipped[f"{split}: {error}"] += 1
-            else:
-                good += range(first, first + count)
-        return np.asarray(good, dtype=int)
 
     def prepare(self, source: Path, out: Path) -> None:
         """Writes all versions as PNG files and ``scores.csv``, which ``ScoredImages`` reads; goes on where it stopped.

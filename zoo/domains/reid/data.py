@@ -57,6 +57,10 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.pairs)
 
+    def source(self, index: int) -> str:
+        """The image: which identities are held out, and which captions are shuffled, depends on all."""
+        return str(self.pairs[index][0].file)
+
     def item(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """One pair: ``image (3, H, W)`` in [0, 1], ``caption``, ``identity``, ``index``, and ``draws`` for its text."""
         record, number = self.pairs[index]
@@ -94,6 +98,10 @@ class Gallery:
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def source(self, index: int) -> str:
+        """The image."""
+        return str(self.records[index].file)
 
     def item(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """One image: ``image (3, H, W)`` in [0, 1], ``captions``, ``identity``, ``camera`` (-1: unknown), ``index``."""
@@ -206,7 +214,7 @@ class TextImageData(ZooData):
                 file=sys.stderr,
             )
         chosen: Split = "test" if split == "val" and self.select_on == "test" else split
-        records = self.split_records(self.records(root), chosen)
+        records = self.split_records(self.kept(self.records(root), lambda record: str(record.file)), chosen)
         for record in records:
             if self.on_error == "stop" and not record.file.is_file():
                 raise DataError(f"{record.place}: there is no image {record.file}")

@@ -96,7 +96,9 @@ class Flickr8k(TextImageData):
     def records(self, root: Path) -> list[Record]:
         """Reads the layout that is there."""
         if (root / "captions.json").is_file():
-            return read_records(root / "captions.json", root, ("file",), ("captions",), needs_id=False)
+            return read_records(
+                root / "captions.json", root, ("file",), ("captions",), needs_id=False, spare=self.spare
+            )
         if (root / "dataset_flickr8k.json").is_file():
             return _karpathy(root / "dataset_flickr8k.json", _images(root, "images", "Flicker8k_Dataset"))
         if (root / "Flickr8k.token.txt").is_file():
@@ -205,7 +207,7 @@ class ImageText(TextImageData):
 
     def records(self, root: Path) -> list[Record]:
         """Reads the json or csv."""
-        return read_records(root / self.file, root / self.images, needs_id=False)
+        return read_records(root / self.file, root / self.images, needs_id=False, spare=self.spare)
 
     def make(self, root: Path) -> None:
         """Writes tiny data as a csv."""

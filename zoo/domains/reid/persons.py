@@ -35,7 +35,9 @@ class CUHKPEDES(TextImageData):
     def records(self, root: Path) -> list[Record]:
         """Reads ``reid_raw.json``."""
         folder = _inside(root, "CUHK-PEDES", "reid_raw.json")
-        records = read_records(folder / "reid_raw.json", folder / "imgs", ("file_path",), ("captions",), ("id",))
+        records = read_records(
+            folder / "reid_raw.json", folder / "imgs", ("file_path",), ("captions",), ("id",), spare=self.spare
+        )
         check_contiguous(records, 1, "CUHK-PEDES")
         return records
 
@@ -63,7 +65,7 @@ class ICFGPEDES(TextImageData):
         file = folder / "ICFG-PEDES.json"
         if not file.is_file() and (folder / "ICFG_PEDES.json").is_file():
             file = folder / "ICFG_PEDES.json"
-        records = read_records(file, folder / "imgs", ("file_path",), ("captions",), ("id",))
+        records = read_records(file, folder / "imgs", ("file_path",), ("captions",), ("id",), spare=self.spare)
         check_contiguous(records, 0, "ICFG-PEDES")
         return records
 
@@ -87,7 +89,9 @@ class RSTPReid(TextImageData):
     def records(self, root: Path) -> list[Record]:
         """Reads ``data_captions.json``."""
         folder = _inside(root, "RSTPReid", "data_captions.json")
-        records = read_records(folder / "data_captions.json", folder / "imgs", ("img_path",), ("captions",), ("id",))
+        records = read_records(
+            folder / "data_captions.json", folder / "imgs", ("img_path",), ("captions",), ("id",), spare=self.spare
+        )
         check_contiguous(records, 0, "RSTPReid")
         return records
 
@@ -157,7 +161,7 @@ class CUHK01Pedes(TextImageData):
 
     def records(self, root: Path) -> list[Record]:
         """Reads ``captions.json``; the cameras from the names of the images."""
-        known = read_records(root / "captions.json", root, ("file",), ("captions",), ID_KEYS)
+        known = read_records(root / "captions.json", root, ("file",), ("captions",), ID_KEYS, spare=self.spare)
         records = [dataclasses.replace(record, camera=camera_of(record.file, record.place)) for record in known]
         if not self.distractors:
             return records

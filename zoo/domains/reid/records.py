@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from zoo.training import DataError, Split
+from zoo.training import DataError, Split, refuse
 
 SPLITS = ("train", "val", "test")
 IMAGE_KEYS = ("file_path", "img_path", "image", "file", "filename", "image_name", "path")
@@ -64,6 +64,7 @@ def read_records(
     id_keys: Sequence[str] = ID_KEYS,
     needs_id: bool = True,
     default_split: Split | None = None,
+    spare: Callable[[DataError], None] = refuse,
 ) -> list[Record]:
     """Reads a json list of records, or a csv with a row per caption or per image.
 
@@ -75,6 +76,7 @@ def read_records(
         id_keys: Names of the field of the identity.
         needs_id: Whether a record must have an identity; otherwise each image is an identity of its own.
         default_split: The split of records that name none; None makes that an error.
+        spare: What is done with a malformed record; such a record is left out.
 
     Returns:
         A record per image, in the order of the file; csv rows of one image are joined.
@@ -84,7 +86,8 @@ def read_records(
     """
     rows = _csv_rows(file) if file.suffix.lower() == ".csv" else _json_rows(file)
     records: dict[str, Record] = {}
-    for place, row in rows:
+
+    def take(place: str, row: Mapping[str, Any]) -> None:
         name = _text(row, image_keys, place, "image")
         captions = _captions(row, caption_keys, place)
         identity = _identity(row, id_keys, place) if needs_id or any(key in row for key in id_keys) else None
@@ -101,6 +104,12 @@ def read_records(
             captions = (*known.captions, *captions)
             place = known.place
         records[name] = Record(images / name, identity, captions, split, place, camera)
+
+    for place, row in rows:
+        try:
+            take(place, row)
+        except DataError as error:
+            spare(error)
     if not records:
         raise DataError(f"{file}: the file holds no record")
     return list(records.values())

@@ -1,0 +1,41 @@
+"""What is wrong with data that was skipped, counted by kind: for the log and for the run folder."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+# the first that fits counts; the words are those of the readers' own messages
+KINDS = {
+    "missing file": r"there is no (such )?(image|file|feature file|annotation)|no such|has no feature file|no picture",
+    "empty file": r"the file is empty|is empty|0 bytes|has 0 bytes",
+    "damaged file": r"damaged|cut off|truncated|no image that can be read|cannot be (read|decoded)|no text|no csv|no json",
+    "duplicate": r"twice|again|stands (already|in|at)|same (clip|id)",
+    "not a finite number": r"not a finite|finite number|\bnan\b|\binf\b|not finite|no number",
+    "out of bounds": r"lies? outside|out of range|out of order|negative (width|height)|beyond",
+    "empty text": r"caption.*(''|\[\]|empty|None)|empty (caption|text)|expected a text",
+}
+OTHER = "malformed entry"
+
+
+def kind_of(reason: str) -> str:
+    """The kind of a fault, from the message that names it."""
+    return next((kind for kind, words in KINDS.items() if re.search(words, reason, re.IGNORECASE)), OTHER)
+
+
+def by_kind(reasons: Iterable[str]) -> Counter[str]:
+    """How many there are of each kind, the most frequent first."""
+    return Counter(dict(Counter(map(kind_of, reasons)).most_common()))
+
+
+def summary(reasons: Iterable[str]) -> str:
+    """One line, e.g. ``3 damaged file, 1 duplicate``."""
+    return ", ".join(f"{count} {kind}" for kind, count in by_kind(reasons).items())
+
+
+def listing(reasons: Iterable[str]) -> str:
+    """A text file: how many of each kind, then each with its kind in front."""
+    told = list(reasons)
+    heads = [f"{count} {kind}" for kind, count in by_kind(told).items()]
+    return "".join(f"{line}\n" for line in [*heads, "", *(f"{kind_of(reason)}: {reason}" for reason in told)])
