@@ -123,7 +123,8 @@ class MQ2008(ZooData):
         for file in split_files(root, self.fold, split):
             for query in read_letor(file, FEATURES, GRADES, strict=self.on_error == "stop"):
                 if query.qid in queries:
-                    raise DataError(f"{query.place}: query {query.qid} stands at {queries[query.qid].place} too")
+                    self.spare(DataError(f"{query.place}: query {query.qid} stands at {queries[query.qid].place} too"))
+                    continue
                 queries[query.qid] = query
         return Queries(list(queries.values()))
 
