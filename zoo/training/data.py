@@ -173,7 +173,7 @@ class ZooData(pl.LightningDataModule):
 
         Args:
             records: As read, of all splits.
-            source: What :meth:`SourcedItems.source` says of the items made of a record.
+            source: What :meth:`SourcedItems.made_of` says of the items made of a record.
         """
         return [record for record in records if source(record) not in self.dropped]
 
@@ -205,7 +205,7 @@ class ZooData(pl.LightningDataModule):
             if not isinstance(items, SourcedItems):
                 break
             for index in range(0, len(items), getattr(items, "versions", 1)):
-                source = items.source(index)
+                source = items.made_of(index)
                 if source not in found:
                     found[source] = _error_of(items, index)
                 if found[source] is not None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 KINDS = {
     "missing file": r"there is no (such )?(image|file|feature file|annotation)|no such|has no feature file|no picture",
     "empty file": r"the file is empty|is empty|0 bytes|has 0 bytes",
-    "damaged file": r"damaged|cut off|truncated|no image that can be read|cannot be (read|decoded)|is no (text|csv|json)",
+    "damaged file": r"damaged|cut off|truncated|no image that can be read|cannot be (read|decoded)|is no (text|csv)",
     "duplicate": r"twice|again|stands (already|in|at)|same (clip|id)",
     "not a finite number": r"not a finite|finite number|\bnan\b|\binf\b|not finite|no number",
     "out of bounds": r"lies? outside|out of range|out of order|negative (width|height)|beyond",

@@ -48,7 +48,7 @@ class SourcedItems(Items, Protocol):
     leaves them out before anything else is done: what is learnt is what the data without them would give.
     """
 
-    def source(self, index: int) -> str:
+    def made_of(self, index: int) -> str:
         """What the item is made of, e.g. a file; several items may be of one."""
 
 

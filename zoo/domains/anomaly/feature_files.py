@@ -150,7 +150,7 @@ class FeatureFiles:
     def _lies_flat(self, folder: str) -> bool:
         return any(self.places.find(folder, video.name) for video in self.videos if video.folder == folder)
 
-    def source(self, index: int) -> str:
+    def made_of(self, index: int) -> str:
         """The video: which are held out depends on all."""
         return self.videos[index].id
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from zoo.domains.calibration.data import ImageData
 from zoo.domains.calibration.data_folder_files import Row, class_folders, read_folder, read_table
-from zoo.domains.calibration.data_items import Files, Pictures
+from zoo.domains.calibration.data_items import Files, Pictures, image_paths
 from zoo.domains.calibration.data_splits import check_share, split_by_class
 from zoo.domains.calibration.data_synthesis_files import synthesize_folder, synthesize_table
 from zoo.domains.calibration.data_views import IMAGENET, Statistics, View
@@ -80,6 +80,10 @@ class UserImages(ImageData):
         )  # fmt: skip
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
 
+    def usable(self, found: Pictures) -> Pictures:
+        """Without the images that are known not to be readable."""
+        return found.only(np.array(self.kept(range(len(found)), found.made_of), dtype=np.int64))
+
     def held_out(self, labels: np.ndarray, given: set[Split], split: Split) -> np.ndarray:
         """Positions of a split among the training images, of which the splits that are not given are held out.
 
@@ -110,10 +114,11 @@ class UserImages(ImageData):
 class ImageFolder(UserImages):
     """Your own images: a folder per class, ``train/<class>/*.jpg``; ``val`` and ``test`` alike where there are any.
 
-    Where there is no ``val`` or no ``test`` folder, a share of each class's training images is held out for it.
+    Where there is no ``val`` or no ``test`` folder, a share of each class's training images is held out for it. Where
+    there is no folder of a split at all, the classes may lie in the root itself.
 
     Args:
-        root: Folder with ``train``.
+        root: Folder with ``train``, or with the folders of the classes.
         batch_size: Images per process and step.
         workers: Loader processes, which decode the files.
         synthesize: Use tiny made-up data in the same format.
@@ -139,6 +144,7 @@ class ImageFolder(UserImages):
     train/<class>/*.jpg    also .jpeg .png .webp .bmp .tif .tiff, at any depth below the class
     val/<class>/*.jpg      optional, else held out from train
     test/<class>/*.jpg     optional, else held out from train
+    <class>/*.jpg          instead of all these: folders of classes alone
     """
     sample = "test/*/*0.jpg"
 
@@ -169,12 +175,13 @@ class ImageFolder(UserImages):
 
     def pictures(self, root: Path, split: Split) -> Pictures:
         """The images of a split."""
-        self.class_names = class_folders(root / "train")
         given = {name for name in SPLITS if (root / name).is_dir()}
-        folder = split if split in given else "train"
-        files, labels, names = read_folder(root / folder, self.class_names)
-        found = Pictures(files, labels, names, self.view(split), self.statistics)
-        return found if folder != "train" else found.only(self.held_out(labels, given, split))
+        train = root if not given and _are_classes(root) else root / "train"
+        self.class_names = class_folders(train)
+        folder = root / split if split in given else train
+        files, labels, names = read_folder(folder, self.class_names)
+        found = self.usable(Pictures(files, labels, names, self.view(split), self.statistics))
+        return found if folder != train else found.only(self.held_out(found.labels, given, split))
 
     def make(self, root: Path) -> None:
         """Writes tiny data in this format."""
@@ -266,12 +273,18 @@ class ImageTable(UserImages):
             if self.on_error == "stop" and not file.is_file():
                 raise DataError(f"{row.place}: there is no image {file}")
         source = Files(files, [row.place for row in own])
-        found = Pictures(source, labels, [row.path for row in own], self.view(split), self.statistics)
-        return found if wanted != "train" else found.only(self.held_out(labels, given, split))
+        found = self.usable(Pictures(source, labels, [row.path for row in own], self.view(split), self.statistics))
+        return found if wanted != "train" else found.only(self.held_out(found.labels, given, split))
 
     def make(self, root: Path) -> None:
         """Writes tiny data in this format."""
         synthesize_table(root, self.seed)
+
+
+def _are_classes(root: Path) -> bool:
+    """Whether a folder has folders of images, two at least."""
+    found = [place for place in root.iterdir() if place.is_dir() and not place.name.startswith(".")]
+    return len(found) > 1 and all(image_paths(place) for place in found)
 
 
 def _split(row: Row) -> Split:

@@ -113,6 +113,10 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def made_of(self, index: int) -> str:
+        """The image, by its id: which are held out depends on all."""
+        return self.names[index]
+
     def item(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """``id``, ``label``, ``pixels (3, size, size)`` uint8, and the statistics that :func:`collate` takes."""
         pixels = self.view(self.source.pixels(int(self.chosen[index])), rng)

@@ -108,7 +108,7 @@ class Pictures:
         """The id of an item."""
         return self.pictures[index].name
 
-    def source(self, index: int) -> str:
+    def made_of(self, index: int) -> str:
         """The image: which are held out depends on all."""
         return self.pictures[index].name
 

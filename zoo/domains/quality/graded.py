@@ -106,7 +106,7 @@ class Graded(Photos):
         """Of each photograph; all can be used or none."""
         return len(self.made)
 
-    def source(self, index: int) -> str:
+    def made_of(self, index: int) -> str:
         """The photograph: which are of which split depends on all."""
         return self._split(index)[0].name
 

@@ -57,7 +57,7 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def source(self, index: int) -> str:
+    def made_of(self, index: int) -> str:
         """The image: which identities are held out, and which captions are shuffled, depends on all."""
         return str(self.pairs[index][0].file)
 
@@ -99,7 +99,7 @@ class Gallery:
     def __len__(self) -> int:
         return len(self.records)
 
-    def source(self, index: int) -> str:
+    def made_of(self, index: int) -> str:
         """The image."""
         return str(self.records[index].file)
 
