@@ -26,7 +26,7 @@ def read_tokens(file: Path, images: Path, splits: dict[str, Split]) -> list[Reco
     """
     captions: dict[str, tuple[list[str], str]] = {}
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: not a text file ({error.reason} at byte {error.start})") from None
     for number, line in enumerate(lines, start=1):
@@ -64,7 +64,7 @@ def read_split_lists(root: Path, files: dict[Split, str]) -> dict[str, Split]:
         file = root / name
         if not file.is_file():
             raise DataError(f"{file}: there is no such list of images of the {split} split")
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
             stem = Path(line.strip()).stem
             if stem in splits:
                 raise DataError(f"{file}:{number}: {stem} is named twice")
@@ -166,7 +166,7 @@ class ImageText(TextImageData):
         memory: Keep resized training images in memory once read.
         file: The json or csv below the root. A json record or a csv row names its image (``image``, ``file``,
             ``file_path``, ...), its ``caption`` or list of ``captions``, and its ``split``; ``id`` and ``camera`` may
-            be given. Without ids every image is an identity of its own.
+            be given; an id may be a number or a text. Without ids every image is an identity of its own.
         images: Folder below the root that image names are relative to.
     """
 
@@ -174,7 +174,8 @@ class ImageText(TextImageData):
     source = "files of your own"
     terms = "yours"
     layout = """
-    captions.csv   image,caption,id,split: a row per caption; or captions.json, a list of {image, captions, id, split}
+    captions.csv   image,caption,id,split: a row per caption, parted by , ; | or tab
+    captions.json  or a list of {image, captions, id, split}
     <images>       what the column image names, relative to data.images
     """
 

@@ -149,7 +149,8 @@ class RDEPrediction(ZooModule):
             return GalleryIndex.load(folder, weights)
         if not folder.is_dir():
             raise InputError(f"{folder}: there is no such folder of images, nor an index of one")
-        files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+        seen = (file for file in folder.rglob("*") if not file.name.startswith("."))  # a Mac's archives hold such files
+        files = sorted(file for file in seen if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
         if not files:
             raise InputError(f"{folder}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
         where = folder.resolve()

@@ -11,8 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from zoo.training import DataError, Split, refuse
+from zoo.training.choices import nearest
+from zoo.training.paths import below
 
 SPLITS = ("train", "val", "test")
+WORDS: dict[str, Split] = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test", "restval": "train",
+}  # fmt: skip
+"""Of a user's own files; Karpathy's rest of the validation images is for training."""
+DELIMITERS = ",;\t|"
 IMAGE_KEYS = ("file_path", "img_path", "image", "file", "filename", "image_name", "path")
 CAPTION_KEYS = ("captions", "caption", "text", "comment", "sentence", "query")
 ID_KEYS = ("id", "identity", "pid", "person", "person_id")
@@ -49,7 +57,7 @@ def read_json(file: Path) -> Any:
         near = get_close_matches(file.name, [other.name for other in file.parent.glob("*")], n=1)
         raise DataError(f"{file}: there is no such file" + (f"; did you mean {near[0]!r}?" if near else ""))
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise DataError(f"{file}:{error.lineno}: is no json: {error.msg} (truncated file?)") from None
     except UnicodeDecodeError as error:
@@ -74,7 +82,9 @@ def read_records(
         image_keys: Names of the field of the image, the first found counts.
         caption_keys: Names of the field of the captions, a text or a list of texts.
         id_keys: Names of the field of the identity.
-        needs_id: Whether a record must have an identity; otherwise each image is an identity of its own.
+        needs_id: Whether a record must have an identity, a whole number, and what is neither train nor test is val, as
+            in the official files; otherwise an identity may be a text too, without any each image is one of its own,
+            and other words for a split are refused.
         default_split: The split of records that name none; None makes that an error.
         spare: What is done with a malformed record; such a record is left out.
 
@@ -84,17 +94,18 @@ def read_records(
     Raises:
         DataError: The file or a record is malformed; names file and record (from 1; of a csv: the line).
     """
-    rows = _csv_rows(file) if file.suffix.lower() == ".csv" else _json_rows(file)
+    rows = list(_csv_rows(file) if file.suffix.lower() == ".csv" else _json_rows(file))
+    named = {} if needs_id else _names(rows, id_keys)
     records: dict[str, Record] = {}
 
     def take(place: str, row: Mapping[str, Any]) -> None:
         name = _text(row, image_keys, place, "image")
         captions = _captions(row, caption_keys, place)
-        identity = _identity(row, id_keys, place) if needs_id or any(key in row for key in id_keys) else None
+        identity = _identity(row, id_keys, place, named) if needs_id or any(key in row for key in id_keys) else None
         known = records.get(name)
         if identity is None:
             identity = known.identity if known else len(records)
-        split = _split(row, place, default_split)
+        split = _split(row, place, default_split, official=needs_id)
         camera = _whole(row, "camera", place) if row.get("camera") not in (None, "") else -1
         if known is not None:
             if file.suffix.lower() != ".csv":
@@ -103,7 +114,7 @@ def read_records(
                 raise DataError(f"{place}: image {name!r} has another id or split than in {known.place}")
             captions = (*known.captions, *captions)
             place = known.place
-        records[name] = Record(images / name, identity, captions, split, place, camera)
+        records[name] = Record(below(images, name), identity, captions, split, place, camera)
 
     for place, row in rows:
         try:
@@ -130,16 +141,18 @@ def _json_rows(file: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
 def _csv_rows(file: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
     if not file.is_file():
         raise DataError(f"{file}: there is no such file")
-    with file.open(newline="", encoding="utf-8-sig") as stream:
-        head = stream.readline()
-        stream.seek(0)
-        reader = csv.DictReader(stream, delimiter="|" if head.count("|") > head.count(",") else ",")
-        try:
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            head = stream.readline()
+            stream.seek(0)
+            reader = csv.DictReader(stream, delimiter=max(DELIMITERS, key=head.count))
             for row in reader:
-                clean = {str(key).strip(): value.strip() for key, value in row.items() if isinstance(value, str)}
-                yield f"{file}:{reader.line_num}", clean
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise DataError(f"{file}:{reader.line_num + 1}: is no csv: {error}") from None
+                texts = {str(key).strip().lower(): text.strip() for key, text in row.items() if isinstance(text, str)}
+                yield f"{file}:{reader.line_num}", texts
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: not a text file in UTF-8 ({error.reason} at byte {error.start})") from None
+    except csv.Error as error:
+        raise DataError(f"{file}:{reader.line_num + 1}: is no csv: {error}") from None
 
 
 def _find(row: Mapping[str, Any], keys: Sequence[str], place: str, what: str) -> Any:
@@ -173,16 +186,33 @@ def _captions(row: Mapping[str, Any], keys: Sequence[str], place: str) -> tuple[
     return tuple(texts)
 
 
-def _identity(row: Mapping[str, Any], keys: Sequence[str], place: str) -> int:
+def _identity(row: Mapping[str, Any], keys: Sequence[str], place: str, named: Mapping[str, int]) -> int:
     key = next((key for key in keys if key in row), None)
     if key is None:
         _find(row, keys, place, "id")
-    return _whole(row, str(key), place)
+    number = named.get(_name(row, str(key)))
+    return _whole(row, str(key), place) if number is None else number
+
+
+def _names(rows: Sequence[tuple[str, Mapping[str, Any]]], keys: Sequence[str]) -> dict[str, int]:
+    """Numbers of identities that are written as texts, the same for the same texts; none where all are numbers."""
+    found = {_name(row, key) for _, row in rows for key in keys if key in row} - {""}
+    return {} if all(_is_whole(name) for name in found) else {name: number for number, name in enumerate(sorted(found))}
+
+
+def _name(row: Mapping[str, Any], key: str) -> str:
+    """The identity of a row as a text; empty where it is none."""
+    value = row[key]
+    return str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else ""
+
+
+def _is_whole(text: str) -> bool:
+    return text.lstrip("-").isdigit()
 
 
 def _whole(row: Mapping[str, Any], key: str, place: str) -> int:
     value = row[key]
-    if isinstance(value, str) and value.lstrip("-").isdigit():
+    if isinstance(value, str) and _is_whole(value):
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise DataError(f"{place}: {key} is {value!r}, expected a whole number")
@@ -191,14 +221,18 @@ def _whole(row: Mapping[str, Any], key: str, place: str) -> int:
     return value
 
 
-def _split(row: Mapping[str, Any], place: str, default: Split | None) -> Split:
+def _split(row: Mapping[str, Any], place: str, default: Split | None, official: bool) -> Split:
     value = row.get("split", default)
     if value is None:
         raise DataError(f"{place}: has no split: expected 'train', 'val' or 'test'")
     if not isinstance(value, str):
         raise DataError(f"{place}: split is {value!r}, expected a text")
-    # everything that is neither train nor test is val, as in the released readers; Karpathy's rest is for training
-    return {"train": "train", "test": "test", "restval": "train"}.get(value, "val")  # type: ignore[return-value]
+    if official:  # everything that is neither train nor test is val, as in the released readers
+        return "train" if value == "train" else "test" if value == "test" else "val"
+    found = WORDS.get(value.lower())
+    if found is None:
+        raise DataError(f"{place}: split is {value!r}, expected train, val or test{nearest(value, list(WORDS))}")
+    return found
 
 
 def check_contiguous(records: Sequence[Record], first: int, name: str) -> None:
