@@ -43,6 +43,7 @@ VERBS = {
     "predict": Verb("predict on files of your own", None, ROOTS),
     "list": Verb("list recipes, models, losses, metrics and data sets"),
     "show": Verb("show a recipe, or what a checkpoint says of itself"),
+    "init": Verb("write a commented recipe that trains on your own data"),
     "check": Verb("name every mistake of recipes, by file and line", None, ROOTS),
     "data": Verb("list, show, make or verify data sets", None, ("data",)),
     "convert": Verb("turn a released checkpoint of the authors into one of this zoo"),
