@@ -51,6 +51,27 @@ def test_the_wheels_image_network_gives_its_own_feature_map(image):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(
+    ("name", "grid", "channels"),
+    [
+        ("swin_tiny_patch4_window7_224", (2, 1), 768),
+        ("vit_tiny_patch16_224", (4, 2), 192),
+        ("convnext_atto", (2, 1), 320),
+    ],
+)
+def test_any_network_of_timm_gives_its_places_row_by_row(name, grid, channels):
+    """Swin gives channels last, and like ViT is built for images of one size."""
+    tower = BackboneTower(name, pretrained=False, image_size=(64, 32), **HEAD).eval()
+    images = torch.randn(2, 3, 64, 32)
+    features = tower.features(images)
+    assert features.shape == (2, grid[0] * grid[1], channels)
+    found = tower.backbone(images)[0]
+    found = found if tower.channels_last else found.permute(0, 2, 3, 1)
+    torch.testing.assert_close(features[:, grid[1]], found[:, 1, 0])
+    assert tower(images).tokens.shape == (2, grid[0] * grid[1] + 1, 16)
+
+
+@torch.no_grad()
 def test_the_wheels_sentence_encoder_gives_its_own_tokens(text):
     from transformers import AutoModel, AutoTokenizer
 

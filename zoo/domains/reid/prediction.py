@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -95,6 +95,8 @@ class RDEPrediction(ZooModule):
             tokens = torch.as_tensor(texts)
             tokens = tokens.unsqueeze(0) if tokens.ndim == 1 else tokens
         else:
+            if not isinstance(texts, Iterable):
+                raise InputError(f"texts: expected strings or token ids, got a {type(texts).__name__}")
             captions = [texts] if isinstance(texts, str) else list(texts)
             if not captions:
                 raise InputError("texts: the list holds no caption")

