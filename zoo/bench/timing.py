@@ -53,14 +53,14 @@ class Timing:
     size: int = 0
 
 
-SUBJECTS = ("losses", "metrics", "layers")
+SUBJECTS = ("losses", "metrics", "layers", "startup", "training")
 
 
 def cases(subject: str, quick: bool = False) -> list[Case]:
     """What there is to be timed.
 
     Args:
-        subject: ``losses``, ``metrics``, ``layers``, or the name of a domain.
+        subject: One of :data:`SUBJECTS`, or the name of a domain.
         quick: Leave out what is slow.
 
     Raises:

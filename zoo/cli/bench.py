@@ -20,8 +20,8 @@ EXAMPLES = ("zoo bench ltr", "zoo bench losses --against libauc torch --quick --
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
-    subject = "losses, metrics, layers, or a folder of zoo/domains, e.g. anomaly"
-    parser.add_argument("domain", metavar="losses|metrics|layers|DOMAIN", help=subject)
+    subject = "losses, metrics, layers, startup, training, or a folder of zoo/domains, e.g. anomaly"
+    parser.add_argument("domain", metavar="SUBJECT", help=subject)
     parser.add_argument("--against", nargs="+", metavar="PEER", help="only these packages; default: all that are known")
     parser.add_argument("--quick", action="store_true", help="leave out what is slow")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default: 5")
