@@ -79,6 +79,7 @@ def test_similarities_are_cosines_and_their_mean(model):
         (lambda m: m.encode_text(""), "caption 0 is empty: '' holds no word"),
         (lambda m: m.encode_text(["a man", " "]), "caption 1 is empty"),
         (lambda m: m.encode_text([]), "texts: the list holds no caption"),
+        (lambda m: m.encode_text(None), "texts: expected strings or token ids, got a NoneType"),
         (lambda m: m.encode_text(torch.zeros(1, 12, dtype=torch.long)), "caption 0 is empty"),
         (lambda m: m.encode_text(torch.ones(1, 5, dtype=torch.long)), r"tokens: shape \(1, 5\) given"),
         (lambda m: m.encode_image(torch.rand(3, 8, 8) * 9), "float images lie in"),
