@@ -186,7 +186,7 @@ class RankDETRNetwork(nn.Module):
         queries = self.queries_one2one + (self.queries_one2many if self.training else 0)
         if sizes is not None:
             sizes = torch.as_tensor(sizes, device=images.device)
-            if tuple(sizes.shape) != (len(images), 2):
+            if tuple(sizes.shape) != (images.shape[0], 2):
                 raise InputError(f"sizes must be (B, 2), a height and a width per image, got {tuple(sizes.shape)}")
         mask = image_mask(images, sizes)
         # padding is zero after the normalisation, whatever it was before
