@@ -139,6 +139,15 @@ class ZooData(pl.LightningDataModule):
 
     # -- what the house does
 
+    def transfer_batch_to_device(
+        self, batch: dict[str, Any], device: torch.device, dataloader_idx: int
+    ) -> dict[str, Any]:
+        """Moves a batch; on a CPU it stays as it is, as walking through its ids and texts takes time for nothing."""
+        if device.type == "cpu":
+            return batch
+        moved: dict[str, Any] = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        return moved
+
     def folder(self) -> Path:
         """The folder of the data: a given root first, else the synthesized set, else the usual places.
 
@@ -196,7 +205,7 @@ class ZooData(pl.LightningDataModule):
             return
         left: dict[str, list[str]] = {}
         found: dict[str, DataError | None] = {}
-        self.looking = True
+        self.looking, told = True, self.skipped.copy()
         for part in dict.fromkeys((split, *get_args(Split))):
             try:
                 items = self.read(root, part)
@@ -212,7 +221,7 @@ class ZooData(pl.LightningDataModule):
                     left.setdefault(part, []).append(f"{part}: {found[source]}")
         else:
             self._left_out = left
-        self.looking = False
+        self.looking, self.skipped = False, told  # told when they are read in earnest
         self.dropped = {source for source, error in found.items() if error is not None}
         self.forget()
 

@@ -254,13 +254,6 @@ class ZooModule(pl.LightningModule):
         """The network's output."""
         return self.network(*inputs)
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Moves a batch; on a CPU it stays as it is, as walking through its ids and texts takes time for nothing."""
-        if device.type == "cpu":
-            return batch
-        moved: Batch = super().transfer_batch_to_device(batch, device, dataloader_idx)
-        return moved
-
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """One loss, checked: a term that is not finite stops the training and names the samples."""
         terms = self.terms(batch)
