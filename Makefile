@@ -5,13 +5,14 @@ BIN = $(VENV)/bin
 MODELS = $(addsuffix -small, calibration anomaly detection counting quality reid outfit ltr)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long check format evidence evidence-ltr evidence-kill evidence-anomaly evidence-calibration evidence-quality \
+.PHONY: help setup demo docs test test-long check format evidence evidence-ltr evidence-kill evidence-anomaly evidence-calibration evidence-quality \
 	evidence-reid evidence-outfit evidence-counting evidence-detection evidence-bench bench-env small clean
 
 help:
 	@echo "make setup     the environment in $(VENV), with everything that development needs"
 	@echo "make demo      train on real digits, predict with every small model, one page of it; two minutes after the setup"
 	@echo "make test      the tests"
+	@echo "make docs      the handbook in build/site"
 	@echo "make check     ruff, mypy, import-linter, and every recipe"
 	@echo "make format    ruff format and ruff --fix"
 	@echo "make evidence  the long runs on real data behind the figures in the cards"
@@ -35,6 +36,16 @@ demo: setup
 	@echo "  zoo train calibration/demo --model.objective MbLS --name mbls       another objective"
 	@echo "  zoo report runs/demo runs/mbls                                      both side by side, with intervals"
 	@echo "  zoo list recipes                                                    the other domains"
+
+# the handbook, generated, notebooks executed, warnings as errors
+docs: $(VENV)/.docs
+	@$(BIN)/python docs/make_docs.py
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open build/site/index.html"
+
+$(VENV)/.docs: $(VENV)/.ready
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
 
 test: setup
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
