@@ -47,7 +47,7 @@ WEIGHTS: dict[str, dict[str, float]] = {
 }
 FULL = "+ consistency, ranking, tokens"
 PLANS = (("paper", 0.1, 5), ("official", 0.1, 2), ("paper", 0.3, 2))  # objective, share of labels, seeds
-EPOCHS, STEPS = 4, 20
+EPOCHS, STEPS = 3, 20
 SECONDS = 110.0  # of one run on one quiet core; an estimate, see the table for what it was
 VALIDATION = 12
 
