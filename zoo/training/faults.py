@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 # the first that fits counts; the words are those of the readers' own messages
 KINDS = {
-    "missing file": r"there is no (such )?(image|file|feature file|annotation)|no such|has no feature file|no picture",
+    "missing file": r"there is no (such )?(image|file|annotation)|no such|no feature file|no picture|is no image of",
     "empty file": r"the file is empty|is empty|0 bytes|has 0 bytes",
     "damaged file": r"damaged|cut off|truncated|no image that can be read|cannot be (read|decoded)|is no (text|csv)",
     "duplicate": r"twice|again|stands (already|in|at)|same (clip|id)",

@@ -41,6 +41,7 @@ def read_image(file: Path, where: str | None = None) -> Tensor:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     name = where or str(file)
+    place = name if file.name in name else f"{name}: {file}"
     try:
         with Image.open(file) as opened:
             opened.seek(0)
@@ -52,11 +53,11 @@ def read_image(file: Path, where: str | None = None) -> Tensor:
         raise DataError(f"{name}: {file} is a folder, not an image") from error
     except UnidentifiedImageError as error:
         empty = file.stat().st_size == 0
-        raise DataError(f"{name}: {'the file is empty' if empty else 'is no image that can be read'}") from error
+        raise DataError(f"{place}: {'the file is empty' if empty else 'is no image that can be read'}") from error
     except Image.DecompressionBombError as error:
-        raise DataError(f"{name}: has more pixels than are decoded at once ({error})") from error
+        raise DataError(f"{place}: has more pixels than are decoded at once ({error})") from error
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError, TypeError) as error:
-        raise DataError(f"{name}: the image is damaged ({' '.join(str(error).split())[:120]})") from error
+        raise DataError(f"{place}: the image is damaged ({' '.join(str(error).split())[:120]})") from error
     pixels = np.array(_rgb(image), dtype=np.uint8)
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 

@@ -151,7 +151,7 @@ def read_clips(root: Path) -> tuple[np.ndarray, list[np.ndarray]]:
     if not table.is_file():
         raise DataError(f"{table}: there is no such list of clips")
     try:
-        entries = json.loads(table.read_text(encoding="utf-8"))
+        entries = json.loads(table.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise DataError(f"{table}: is no JSON ({error})") from error
     if not isinstance(entries, list) or not entries:

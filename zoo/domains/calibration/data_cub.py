@@ -126,7 +126,7 @@ def _table(file: Path) -> dict[str, str]:
     if not file.is_file():
         raise DataError(f"{file}: there is no such table; the root must hold {', '.join(TABLES)} and images")
     rows: dict[str, str] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
         key, _, value = line.strip().partition(" ")
         if not value:
             raise DataError(f"{file}:{number}: expected two columns separated by a space, got {line[:60]!r}")

@@ -102,7 +102,7 @@ def read_wnids(file: Path) -> list[str]:
     """
     if not file.is_file():
         raise DataError(f"{file}: there is no such list of classes; the root must hold wnids.txt, train and val")
-    names = sorted(set(file.read_text().split()))
+    names = sorted(set(file.read_text(encoding="utf-8-sig").split()))
     if not names:
         raise DataError(f"{file}: holds no class")
     return names
@@ -132,7 +132,7 @@ def read_val(folder: Path, wnids: list[str]) -> tuple[list[Path], np.ndarray, li
         raise DataError(f"{table}: there is no such annotation")
     files, labels, places = [], [], []
     known = {wnid: label for label, wnid in enumerate(wnids)}
-    for number, line in enumerate(table.read_text().splitlines(), start=1):
+    for number, line in enumerate(table.read_text(encoding="utf-8-sig").splitlines(), start=1):
         if not line.strip():
             continue
         place, parts = f"{table}:{number}", line.split("\t")

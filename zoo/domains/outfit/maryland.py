@@ -60,7 +60,7 @@ def read_maryland(root: Path) -> Collection:
 def _categories(file: Path) -> dict[str, str]:
     """Lines ``id name of the category``."""
     names = {}
-    for line in file.read_text(encoding="utf-8").splitlines():
+    for line in file.read_text(encoding="utf-8-sig").splitlines():
         number, _, name = line.strip().partition(" ")
         if number:
             names[number] = name.strip() or number

@@ -65,7 +65,7 @@ def category_names(file: Path) -> dict[str, tuple[str, str]]:
         DataError: A line has no three fields.
     """
     names: dict[str, tuple[str, str]] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
         fields = [field.strip() for field in line.split(",")]
         if line.strip() and len(fields) != 3:
             raise DataError(f"{file}:{number}: expected 'id,fine category,coarse category', found {line!r}")

@@ -164,7 +164,7 @@ class QualityData(ZooData):
         if isinstance(finder, BoxTable):
             known = [(photo.file, photo.name) for photo in self._all(root)]
             known += [(root / name, name) for name in sorted(self.dropped)]  # left out, but no strangers
-            finder.check([file for file, _ in known], [name for _, name in known])
+            finder.check([file for file, _ in known], [name for _, name in known], self.spare)
         # what cannot be read has no face, and is left out and reported when its turn comes
         seen = [photo for photo in photos if self.on_error == "stop" or _readable(photo)]
         found = find_boxes(finder, [photo.file for photo in seen], [photo.name for photo in seen])

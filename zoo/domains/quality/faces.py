@@ -12,7 +12,7 @@ import difflib
 import hashlib
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, get_args
 
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import InputError
-from zoo.training import DataError, FeatureStore, read_image
+from zoo.training import DataError, FeatureStore, read_image, refuse
 
 Faces = Literal["none", "csv", "cascade", "yunet"]
 FACES: tuple[Faces, ...] = get_args(Faces)
@@ -97,12 +97,15 @@ class BoxTable:
         key = self._key(file, name)
         return None if key is None else self._boxes[key]
 
-    def check(self, files: Sequence[Path], names: Sequence[str]) -> None:
+    def check(
+        self, files: Sequence[Path], names: Sequence[str], spare: Callable[[DataError], None] = refuse
+    ) -> None:
         """Refuses rows that point nowhere.
 
         Args:
             files: All images of a data set.
             names: Their names.
+            spare: What is done about such a row.
 
         Raises:
             DataError: A row names none of them; names the nearest.
@@ -112,7 +115,7 @@ class BoxTable:
             if key not in used:
                 near = difflib.get_close_matches(key, names, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise DataError(f"{self.file}:{line}: {key!r} is no image of the data{hint}")
+                spare(DataError(f"{self.file}:{line}: {key!r} is no image of the data{hint}"))
 
     def files(self) -> list[Path]:
         """The images that the table names, looked up beside it.
