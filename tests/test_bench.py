@@ -1,10 +1,12 @@
 import time
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 
 from zoo import bench
-from zoo.bench import Timing, plot
+from zoo.bench import Timing, plot, startup, training
 from zoo.errors import InputError, ZooError
 from zoo.training.speed import Case
 
@@ -114,3 +116,23 @@ def test_the_command_prints_a_table_and_writes_json(zoo, tmp_path):
     wrong = zoo("bench", "ltr", "--against", "allrank", cwd=tmp_path)
     assert wrong.returncode == 2
     assert "known peers of ltr are none" in wrong.stderr
+
+
+def test_both_loops_of_a_demo_end_at_the_same_weights():
+    demo = training.Demo("ltr")
+    ours, peer = (demo.weights(partial(loop, demo)) for loop in (training.lightning_loop, training.plain_loop))
+    torch.testing.assert_close(ours, peer)
+    assert not torch.equal(ours, demo.weights(lambda: None))
+
+
+def test_the_training_loop_of_every_demo_is_timed():
+    demos = {file.parent.name for file in Path("recipes").glob("*/demo.yaml")}
+    assert {case.name.partition("/")[0] for case in bench.cases("training")} == demos
+
+
+def test_start_up_is_that_of_a_process_that_ended_well():
+    (case,) = [case for case in bench.cases("startup") if case.name == "zoo --help"]
+    assert set(case.peers) == {"sys (bare interpreter)", "lightning"}
+    case.ours()()
+    with pytest.raises(RuntimeError, match="no-such-verb"):
+        startup.process("-m", "zoo", "no-such-verb")()

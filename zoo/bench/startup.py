@@ -13,8 +13,8 @@ BARE_NAME, BARE = "sys (bare interpreter)", "raise SystemExit"
 LIGHTNING = "from lightning.pytorch.cli import LightningCLI; LightningCLI(args=['--help'])"
 
 
-def _process(*arguments: str) -> Work:
-    """Work that starts an interpreter and waits for its end."""
+def process(*arguments: str) -> Work:
+    """Work that starts an interpreter and waits for its end; RuntimeError where it failed."""
 
     def work() -> None:
         command = [sys.executable, *arguments]
@@ -27,9 +27,9 @@ def _process(*arguments: str) -> Work:
 
 def cases() -> list[Case]:
     """Wall time of a process; its memory is not that of this one and stays 0."""
-    peers = {BARE_NAME: partial(_process, "-c", BARE), "lightning": partial(_process, "-c", LIGHTNING)}
+    peers = {BARE_NAME: partial(process, "-c", BARE), "lightning": partial(process, "-c", LIGHTNING)}
     found = []
     for verb in VERBS:
-        ours = partial(_process, "-m", "zoo", *verb)
+        ours = partial(process, "-m", "zoo", *verb)
         found.append(Case(f"zoo {' '.join(verb)}", ours, peers if verb == VERBS[0] else {BARE_NAME: peers[BARE_NAME]}))
     return found
