@@ -10,6 +10,7 @@ from zoo.recipe.classes import Classes
 from zoo.recipe.kinds import Anything, Arguments, Kind, Many, Record, Slot, Table, describe, options
 from zoo.recipe.mistakes import Mistake, Place, meant, meant_or_known
 from zoo.recipe.nodes import Node, Scalar, copy, dotted, node_of
+from zoo.recipe.renamed import renamed, said, taken
 from zoo.recipe.scalars import read_value
 from zoo.recipe.steps import fields, inside, names_object, object_node, slot_of, slots
 
@@ -96,6 +97,7 @@ class Changes:
 
     def _down(self, node: Node, kind: Kind, part: str, option: Option, done: tuple[str, ...]) -> tuple[Node, Kind]:
         node, kind = self._body(node, kind, part, option, done)
+        part = self._today(kind, part, option)
         if node.items is not None:
             index = self._index(node.items, part, option, done)
             return node.items[index], inside(self.classes, node, kind, index)
@@ -122,6 +124,16 @@ class Changes:
         if slots(kind) and not any(isinstance(o, Record | Table | Anything) for o in options(kind)):
             raise _Wrong(f"{dotted(done)} has no class yet; choose it with --{dotted(done)} CLASS")
         return node, kind
+
+    def _today(self, kind: Kind, part: str, option: Option) -> str:
+        """The name of today of an argument that was renamed."""
+        row = renamed(self.classes, kind, part)
+        if row is None:
+            return part
+        if not taken(row, self.classes):
+            raise _Wrong(said(row))
+        self.notes.append(f"--{option.name}: {said(row)}; it is taken until {row.until}")
+        return row.new
 
     def _known(self, node: Node, kind: Kind, part: str, done: tuple[str, ...]) -> Kind:
         """What a key takes; refuses a key that nothing knows."""
@@ -177,6 +189,7 @@ class Changes:
         part, done = option.parts[-1], tuple(option.parts[:-1])
         value = option.value
         node, kind = self._body(node, kind, part, option, done)
+        part = self._today(kind, part, option)
         if node.items is not None:
             index = self._index(node.items, part, option, done)
             self._replace(node.items[index], inside(self.classes, node, kind, index), value, option)

@@ -16,6 +16,7 @@ from zoo.recipe.kinds import Record, shown
 from zoo.recipe.mistakes import Mistake, Place
 from zoo.recipe.nodes import Node, Path, Scalar, plain
 from zoo.recipe.overrides import Changes, Overrides
+from zoo.recipe.renamed import rename
 from zoo.recipe.shape import recipe_kind
 from zoo.recipe.source import find, name_of, origin_of
 from zoo.recipe.steps import expand
@@ -145,9 +146,10 @@ def read_text(text: str, name: str, origin: str, trust: Trust, overrides: Overri
     here = [FilePath.cwd()] if trust.whole or trust.modules else []
     recipe.classes = Classes(Symbols(here), trust)
     changes = Changes(recipe.classes, recipe.kind)
+    notes, mistakes = rename(recipe.classes, root, recipe.kind)
     changes.apply(root, overrides)
-    recipe.notes += changes.notes
-    recipe.found += changes.mistakes
+    recipe.notes += notes + changes.notes
+    recipe.found += mistakes + changes.mistakes
     recipe.found += interpolation.resolve(root) if trust.whole else _refuse_interpolations(root)
     expand(recipe.classes, root, recipe.kind)
     return recipe
