@@ -6,6 +6,7 @@ Every similarity loss takes one of these objects wherever it takes the matrix.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import ClassVar, Self, overload
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from zoo.ranking.checks import accumulation_dtype, check_real
 
 
-class LazySimilarity:
+class LazySimilarity(ABC):
     """Similarity of every query to every gallery entry, `(Q, G)`, computed when it is asked for.
 
     A subclass says what a block is worth (`tile`) and how its slope reaches the embeddings (`pull`).
@@ -78,11 +79,12 @@ class LazySimilarity:
         return embeddings
 
     @staticmethod
+    @abstractmethod
     def tile(queries: Tensor, gallery: Tensor) -> Tensor:
         """Similarity of prepared embeddings: `(q, D)`, `(g, D)` -> `(q, g)`."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def pull(slope: Tensor, tile: Tensor, queries: Tensor, gallery: Tensor, into: Tensor) -> Tensor:
         """From the slope of a tile to those of its embeddings.
 
@@ -96,7 +98,6 @@ class LazySimilarity:
         Returns:
             `(q, D)`, the queries' slope.
         """
-        raise NotImplementedError
 
 
 class Dot(LazySimilarity):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -22,7 +23,7 @@ FOLDER_FPS = 30.0  # images say nothing of time; 30 is the rate that the annotat
 _TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 
 
-class Frames:
+class Frames(ABC):
     """The frames of one video in their order; iterating reads them anew.
 
     Attributes:
@@ -35,17 +36,17 @@ class Frames:
     fps: float
     expected: int | None
 
+    @abstractmethod
     def __iter__(self) -> Iterator[np.ndarray]:
         """Gives ``(H, W, 3)`` uint8 RGB, all of one size, at least one.
 
         Raises:
             DataError: The video is damaged, cut off or has no frame; names it.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def at(self, seconds: float) -> np.ndarray:
         """The frame shown at a time, ``(H, W, 3)`` uint8 RGB; before the start the first, after the end the last."""
-        raise NotImplementedError
 
 
 def open_frames(path: Path, fps: float | None = None) -> Frames:

@@ -6,6 +6,7 @@ weights. Its network is built at the first video.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ class Transform:
         return (frames.to(torch.float32) / 255 - mean) / std
 
 
-class Extractor:
+class Extractor(ABC):
     """Base: a row of features for every ``clip`` frames; a rest shorter than that gives none.
 
     Args:
@@ -93,25 +94,25 @@ class Extractor:
 
     # -- what an extractor writes
 
+    @abstractmethod
     def build(self) -> nn.Module:
         """The network with its weights.
 
         Raises:
             InputError: The weights cannot be had.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def frame(self, image: np.ndarray) -> Tensor:
         """A frame ``(H, W, 3)`` uint8 as ``(3, h, w)``; runs in the thread that decodes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encode(self, network: nn.Module, clips: Tensor) -> Tensor:
         """Clips ``(N, P, 3, h, w)`` of :meth:`frame` through the network: ``(N, ...)``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def settings(self) -> dict[str, Any]:
         """Everything the rows depend on beside the video and the file of the weights, as plain values."""
-        raise NotImplementedError
 
     def weights_file(self) -> Path | None:
         """The file that the weights come from, where a recipe names one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -16,7 +17,7 @@ from zoo.training import DataError, Items, Split
 from zoo.training.choices import nearest
 
 
-class ListedVideos(BagData):
+class ListedVideos(BagData, ABC):
     """Base of data sets with a list of videos; a data set says what stands in its lists.
 
     None of these data sets has an official validation split. ``val_fraction`` of the training videos, the same share
@@ -69,21 +70,21 @@ class ListedVideos(BagData):
 
     # -- what a data set writes
 
+    @abstractmethod
     def training_videos(self, root: Path) -> list[Video]:
         """The training videos, those to be held out among them.
 
         Raises:
             DataError: A list is missing or malformed; names file and line.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def test_videos(self, root: Path) -> list[Video]:
         """The test videos with their events.
 
         Raises:
             DataError: A list is missing or malformed; names file and line.
         """
-        raise NotImplementedError
 
     def validation_videos(self, root: Path) -> list[Video]:
         """Validation videos of the data set's own; where there are none, training videos are held out."""
