@@ -319,6 +319,40 @@ def test_every_term_is_named_and_weighed(variant):
     assert terms(ALONE) == {}
 
 
+@pytest.mark.parametrize("variant", ["paper", "official"])
+def test_mixed_precision_changes_no_term(variant):
+    """Under autocast a product would be rounded to 8 bits, and a count of 301 is none of bfloat16's numbers."""
+    torch.manual_seed(0)
+    maps = tuple(torch.rand(2, 1, 4, 4).bfloat16() for _ in range(3))
+    tokens, batch = torch.tensor([[301.0] * 3, [1.0] * 3]), {**BATCH, "count": torch.tensor([301.0, 0.0])}
+    choice = switches(variant)
+
+    def terms(maps):
+        torch.manual_seed(3)
+        found = labelled_terms(maps, tokens, batch, 4, Weights(), choice)
+        return found | unlabelled_terms(maps, tokens, Weights(), choice, default_ranking())
+
+    wanted = terms([y.float() for y in maps])
+    with torch.autocast("cpu", torch.bfloat16):
+        found = terms(maps)
+    assert all(torch.equal(found[name], wanted[name]) and found[name].dtype == torch.float32 for name in wanted)
+
+
+@pytest.mark.parametrize("floor", [False, True])
+def test_mixed_precision_changes_no_transport(floor):
+    density = ar((1, 1, 16, 16), 0.9, 0.3)
+    slopes = []
+    for mixed in (False, True):
+        y = density.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            batch = {"points": [50 * torch.rand(9, 2, generator=torch.Generator().manual_seed(0))],
+                     "count": torch.tensor([9.0]), "cells": torch.zeros(1, 1, 16, 16)}  # fmt: skip
+            chosen = switches("paper", floor=floor, supervised="fine")
+            labelled_terms((y,), TOKENS[:1], batch, 4, only(transport=1), chosen)["transport"].backward()
+        slopes.append(y.grad)
+    assert torch.equal(*slopes)
+
+
 def test_wrong_words_and_factors():
     with pytest.raises(InputError, match=r"model.variant must be one of paper, official, got 'oficial'; did you mean"):
         switches("oficial")

@@ -171,6 +171,18 @@ def labelled_terms(
     Raises:
         InputError: The histogram does not have the size of the maps.
     """
+    with torch.autocast(maps[0].device.type, enabled=False):  # mixed precision has no place in sums and in transport
+        return _labelled_terms([_wide(y) for y in maps], _wide(token_counts), batch, stride, weights, choices)
+
+
+def _labelled_terms(
+    maps: Sequence[Tensor],
+    token_counts: Tensor,
+    batch: Mapping[str, Any],
+    stride: int,
+    weights: Weights,
+    choices: Switches,
+) -> dict[str, Tensor]:
     count, cells = batch["count"].to(maps[0]), batch["cells"].to(maps[0])
     if cells.shape != maps[0].shape:
         raise InputError(f"cells {tuple(cells.shape)} do not fit density maps {tuple(maps[0].shape)}")
@@ -192,6 +204,11 @@ def labelled_terms(
     if weights.token:
         terms["token"] = weights.token * gather((token_counts - count[:, None]).abs()).mean()
     return terms
+
+
+def _wide(x: Tensor) -> Tensor:
+    """Half precision as float32: it does not hold a count of 300."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 # -- unlabelled images
@@ -292,6 +309,13 @@ def unlabelled_terms(
         choices: Switches.
         ranking: What compares the counts of regions.
     """
+    with torch.autocast(maps[0].device.type, enabled=False):
+        return _unlabelled_terms([_wide(y) for y in maps], _wide(token_counts), weights, choices, ranking)
+
+
+def _unlabelled_terms(
+    maps: Sequence[Tensor], token_counts: Tensor, weights: Weights, choices: Switches, ranking: ScoreLoss
+) -> dict[str, Tensor]:
     height, width = maps[0].shape[2:]
     common = nested_regions(height, width)
     crops = _own_crops(maps, choices) if weights.ranking or weights.consistency else []
