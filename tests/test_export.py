@@ -109,3 +109,43 @@ def test_the_command_refuses_an_existing_file_and_a_wrong_ending(zoo, tmp_path):
     again = zoo("export", "runs/ltr/demo", "--format", "torch", cwd=tmp_path)
     assert again.returncode == 2
     assert "demo.pt2: exists already; pass --overwrite" in again.stderr
+
+
+class FixedRows(Toy):
+    def forward(self, rows: Tensor, shift: Tensor) -> Output:
+        return super().forward(rows.reshape(-1, 5, 4), shift)
+
+
+def test_a_size_that_the_network_fixes_is_fixed_in_the_file(tmp_path):
+    done = export(ToyModule(FixedRows()).eval(), tmp_path / "net.pt2", "torch")
+    assert done.inputs == {"rows": (None, 5, 4), "shift": (None, 3)}
+
+
+class FirstRows(Toy):
+    """Gives the right answer for as many rows as it was traced with, and for no other number."""
+
+    def forward(self, rows: Tensor, shift: Tensor) -> Output:
+        return super().forward(rows * (1 if torch.compiler.is_exporting() else rows.shape[1] / 5), shift)
+
+
+def test_sizes_beside_that_of_the_example_are_tried(tmp_path):
+    with pytest.raises(ZooError, match="differs from the eager one"):
+        export(ToyModule(FirstRows()).eval(), tmp_path / "net.pt2", "torch")
+    assert not list(tmp_path.iterdir())
+
+
+class Constant(ToyModule):
+    def export_inputs(self):
+        return {"rows": torch.zeros(2, 5, 4), "shift": torch.zeros(2, 3)}
+
+
+class Forgetful(Toy):
+    """Its file forgets the input."""
+
+    def forward(self, rows: Tensor, shift: Tensor) -> Output:
+        return super().forward(rows * 0 if torch.compiler.is_exporting() else rows, shift)
+
+
+def test_a_constant_example_is_no_proof(tmp_path):
+    with pytest.raises(ZooError, match="differs from the eager one"):
+        export(Constant(Forgetful()).eval(), tmp_path / "net.pt2", "torch")

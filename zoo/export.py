@@ -105,7 +105,7 @@ def export(
         InputError: The method cannot be exported and says why, or a package is missing.
         ZooError: The export fails, or its result differs from the eager network.
     """
-    inputs = module.export_inputs()
+    inputs = _random(module.export_inputs())
     inner, open_dims = module.network, {name: (0, *module.export_dynamic.get(name, ())) for name in inputs}
     examples: list[Mapping[str, Tensor]] = [inputs]
     if images:
@@ -119,21 +119,43 @@ def export(
     if form == "onnx":
         _require_onnx()
     write = _torch if form == "torch" else _onnx
-    shapes = {name: _shape(tensor, open_dims[name]) for name, tensor in inputs.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, working = tempfile.mkstemp(prefix=f".{path.name}.", suffix=SUFFIXES[form], dir=path.parent)
     os.close(handle)
     card = {**_card(module), "zoo_processing": "inside" if images else "outside"}
     try:
         with _quiet():
-            run, opset = write(_program(network, inputs, open_dims), Path(working), list(inputs), names, card)
-            checks = [_batch(example, size) for example in examples for size in BATCHES]
+            program, open_dims = _widest(network, inputs, open_dims, images)
+            run, opset = write(program, Path(working), list(inputs), names, card)
+            sized = examples if images else [*examples, _smaller(inputs, open_dims)]
+            checks = [_batch(example, size) for example in sized for size in BATCHES]
             difference = max(_compare(network, run, batch, names) for batch in [*checks, *map(dict, real)])
         os.chmod(working, 0o644)
         os.replace(working, path)
     finally:
         Path(working).unlink(missing_ok=True)
+    shapes = {name: _shape(tensor, open_dims[name]) for name, tensor in inputs.items()}
     return Exported(path, path.stat().st_size, shapes, names, difference, opset, len(real))
+
+
+def _random(example: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The example with numbers in place of constants, of which a comparison would show little."""
+    generator = torch.Generator().manual_seed(1)
+    return {
+        name: torch.randn(tensor.shape, generator=generator)
+        if tensor.is_floating_point() and bool((tensor == tensor.flatten()[0]).all())
+        else tensor
+        for name, tensor in example.items()
+    }
+
+
+def _smaller(example: Mapping[str, Tensor], open_dims: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """The example, one shorter in each open dimension beside the batch."""
+    found = dict(example)
+    for name, dims in open_dims.items():
+        for dim in dims:
+            found[name] = found[name].narrow(dim, 0, found[name].shape[dim] - 1) if dim else found[name]
+    return found
 
 
 def _batch(example: Mapping[str, Tensor], size: int) -> dict[str, Tensor]:
@@ -149,7 +171,7 @@ def _with_images(module: ZooModule, inputs: Mapping[str, Tensor]) -> tuple[FromI
         )
     generator = torch.Generator().manual_seed(0)
     others = {name: tensor for name, tensor in inputs.items() if name not in steps.inputs}
-    height, width = steps.size
+    height, width = steps.size or inputs[steps.inputs[0]].shape[2:]
     examples = []
     for shape in ((2 * height + 3, 2 * width - 1), (height + 5, 3 * width)):
         pixels = torch.randint(0, 256, (2, 3, *shape), generator=generator).to(torch.uint8)
@@ -195,6 +217,19 @@ def seen_inputs(module: ZooModule, data: ZooData, batches: int = 1) -> list[dict
 
 
 Run = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+
+
+def _widest(
+    network: nn.Module, inputs: Mapping[str, Tensor], open_dims: dict[str, tuple[int, ...]], images: bool
+) -> tuple[Any, dict[str, tuple[int, ...]]]:
+    """The program with all dimensions open that may be; with the batch alone where the network fixes another."""
+    batch: dict[str, tuple[int, ...]] = dict.fromkeys(open_dims, (0,))
+    try:
+        return _program(network, inputs, open_dims), open_dims
+    except ZooError:
+        if images or batch == open_dims:
+            raise
+        return _program(network, inputs, batch), batch
 
 
 def _program(network: nn.Module, inputs: Mapping[str, Tensor], open_dims: Mapping[str, tuple[int, ...]]) -> Any:

@@ -55,36 +55,36 @@ def test_every_domain_declares_a_start():
     assert domains() == folders == sorted(OWN)
 
 
-@pytest.mark.parametrize("domain", sorted(OWN))
-def test_the_recipe_passes_the_check_and_trains(domain, made, zoo, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("subject", sorted(OWN))
+def test_the_recipe_passes_the_check_and_trains(subject, made, zoo, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(made(domain, OWN[domain]), tmp_path / "mine")
-    assert main(["init", domain, "--data", "mine"]) == 0
+    shutil.copytree(made(subject, OWN[subject]), tmp_path / "mine")
+    assert main(["init", subject, "--data", "mine"]) == 0
     said = capsys.readouterr().out
-    assert said.startswith(f"{OWN[domain]}: ")
-    assert f"zoo train {domain}.yaml" in said
-    text = (tmp_path / f"{domain}.yaml").read_text()
+    assert said.startswith(f"{OWN[subject]}: ")
+    assert f"zoo train {subject}.yaml" in said
+    text = (tmp_path / f"{subject}.yaml").read_text()
     tree = yaml.safe_load(text)
-    assert tree["data"]["class_path"] == f"zoo.domains.{domain}.{OWN[domain]}"
+    assert tree["data"]["class_path"] == f"zoo.domains.{subject}.{OWN[subject]}"
     assert tree["data"]["init_args"]["root"] == "mine"
     assert str(tmp_path) not in text
     assert sum("  # " in line for line in text.splitlines()) > 8
     assert re.findall(r"\{(?!split)\w+\}", text) == []  # nothing was left open
-    assert main(["check", f"{domain}.yaml"]) == 0
-    assert capsys.readouterr().out.strip() == f"{domain}.yaml: ok"
-    done = zoo("train", f"{domain}.yaml", "--trainer.max_epochs", 1, "--trainer.limit_train_batches", 2, cwd=tmp_path)
+    assert main(["check", f"{subject}.yaml"]) == 0
+    assert capsys.readouterr().out.strip() == f"{subject}.yaml: ok"
+    done = zoo("train", f"{subject}.yaml", "--trainer.max_epochs", 1, "--trainer.limit_train_batches", 2, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "runs" / domain / "best.ckpt").is_file()
+    assert (tmp_path / "runs" / subject / "best.ckpt").is_file()
 
 
-@pytest.mark.parametrize(("domain", "name"), OTHERS)
-def test_other_layouts_are_known_by_their_files(domain, name, made, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("subject", "name"), OTHERS)
+def test_other_layouts_are_known_by_their_files(subject, name, made, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    folder = made(domain, name)
-    assert main(["init", domain, "--data", str(folder), "--out", "mine.yaml"]) == 0
+    folder = made(subject, name)
+    assert main(["init", subject, "--data", str(folder), "--out", "mine.yaml"]) == 0
     assert capsys.readouterr().out.startswith(f"{name}: ")
     data = yaml.safe_load((tmp_path / "mine.yaml").read_text())["data"]
-    assert data["class_path"] == f"zoo.domains.{domain}.{name}"
+    assert data["class_path"] == f"zoo.domains.{subject}.{name}"
     assert data["init_args"]["root"] == folder.as_posix()  # the user gave it so
 
 

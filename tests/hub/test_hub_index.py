@@ -229,10 +229,15 @@ def test_a_model_that_is_fetched_by_hand_says_how_and_then_loads(index, model_fi
     with pytest.raises(InputError) as caught:
         zoo.load("theirs")
     out = models_dir() / "theirs.safetensors"
-    assert "get theirs.pth from https://host/page" in str(caught.value)
+    assert "get theirs.pth from https://host/page (its sha256 is not known here: nothing" in str(caught.value)
+    assert main(["download", "theirs"]) == 2  # asked for by name it is a failure, among others a note
+    assert main(["download", "thei*"]) == 0
+    assert "theirs: by hand\n  is handed out by its authors" in capsys.readouterr().out
     assert f"zoo convert ltr/demo theirs.pth {out}" in str(caught.value)
     assert main(["show", "theirs"]) == 0
-    assert "fetch theirs.pth" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "fetch theirs.pth" in said
+    assert "not known: nobody here has had the file" in " ".join(said.split())
     out.parent.mkdir(parents=True)
     shutil.copy(model_file, out)
     assert type(zoo.load("theirs")).__name__ == "MLPRanker"

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--install goes with --for RECIPE")
     if args.recipe is not None:
         return _needs(args.recipe, args.install, args.offline)
-    return _models(_chosen(args.names, args.domain), args.offline, strict=bool(args.names))
+    return _models(_chosen(args.names, args.domain), args.offline, strict=args.names)
 
 
 def _chosen(names: Iterable[str], domain: str | None) -> list[str]:
@@ -54,8 +54,14 @@ def _chosen(names: Iterable[str], domain: str | None) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _models(names: list[str], offline: bool, strict: bool) -> int:
-    """Fetches one after the other; what fails does not keep the others from being fetched."""
+def _models(names: list[str], offline: bool, strict: list[str]) -> int:
+    """Fetches one after the other; what fails does not keep the others from being fetched.
+
+    Args:
+        names: Of the models.
+        offline: Whether the network may not be used.
+        strict: Names that the user wrote out: one that is fetched by hand fails; otherwise it is told how.
+    """
     from zoo.hub import find, pretrained
     from zoo.hub.downloads import is_offline
 
@@ -65,7 +71,7 @@ def _models(names: list[str], offline: bool, strict: bool) -> int:
         try:
             file = pretrained(name, offline=offline or is_offline())
         except ZooError as error:
-            if entry.manual and not strict:
+            if entry.manual and name not in strict:
                 print(f"{name}: by hand\n  {error}".replace(f"\n  {name}: ", "\n  "))
             else:
                 failures.append(error)

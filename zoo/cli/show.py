@@ -109,7 +109,7 @@ def _listed(entry: Entry) -> str:
         ("measured", f"on {entry.data}; {entry.protocol}; by {entry.measured}"),
         ("licence", f"weights: {entry.licence.weights}; data: {entry.licence.data}"),
         ("from", " ".join(entry.urls)),
-        ("sha256", entry.sha256 or "-"),
+        ("sha256", entry.sha256 or "not known: nobody here has had the file, so what you fetch cannot be verified"),
         *([("by hand", f"fetch {entry.file}, then: {command_of(entry)}")] if entry.manual else []),
         *([("note", entry.note)] if entry.note else []),
     ]

@@ -63,7 +63,8 @@ def _manual(entry: Entry) -> Path:
     if place.is_file():
         return place
     raise InputError(
-        f"{entry.name}: is handed out by its authors and fetched by hand: get {entry.file} from {entry.urls[0]}\n"
+        f"{entry.name}: is handed out by its authors and fetched by hand: get {entry.file} from {entry.urls[0]} "
+        f"{'(its sha256 is not known here: nothing verifies it)' if not entry.sha256 else f'(sha256 {entry.sha256})'}\n"
         f"  then: {command_of(entry)}"
     )
 

@@ -26,8 +26,9 @@ from zoo.domains.counting.perturbations import Perturbations
 from zoo.domains.counting.prediction import Prediction
 from zoo.domains.counting.windows import Tiling
 from zoo.errors import InputError
+from zoo.layers import ImageSteps
 from zoo.ranking import ScoreLoss
-from zoo.training import Batch, ParameterGroup
+from zoo.training import IMAGENET_MEAN, IMAGENET_STD, Batch, ParameterGroup
 from zoo.training.choices import check_choice
 
 
@@ -148,6 +149,15 @@ class TreeFormer(Prediction):
         """Two images of the size of a training crop."""
         generator = torch.Generator().manual_seed(0)
         return {"images": torch.randn(2, 3, self.crop, self.crop, generator=generator)}
+
+    def image_steps(self) -> ImageSteps:
+        """Images of any size, counted whole as by ``predict(tiling=None)``: the windows are for the caller."""
+        return ImageSteps(None, None, IMAGENET_MEAN, IMAGENET_STD, finish=_counted)
+
+
+def _counted(output: TreeFormerOutput) -> dict[str, Tensor]:
+    density = output.maps[0]
+    return {"count": density.sum((1, 2, 3)), "density": density, "token_counts": output.token_counts}
 
 
 def _check_sizes(crop: int, window: int, overlap: int, peak_distance: int) -> None:

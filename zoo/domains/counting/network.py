@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -62,7 +63,9 @@ class TreeCounter(nn.Module):
         """
         height, width = images.shape[2:]
         last = STRIDES[-1]
-        padded = functional.pad(images, (0, -width % last, 0, -height % last))
+        # without negative numbers, which ONNX divides otherwise, and so that an exported size stays a short formula
+        down, across = ((side + last - 1) // last * last - side for side in (height, width))
+        padded = functional.pad(images, (0, across, 0, down))
         features, tokens = self.encoder(padded)
         maps, counts = self.regression(features, tokens)
         return TreeFormerOutput(
@@ -73,4 +76,8 @@ class TreeCounter(nn.Module):
 
 
 def _cut(x: Tensor, height: int, width: int, stride: int) -> Tensor:
+    if torch.compiler.is_exporting():  # a slice would fix whether there is something to cut off
+        # and ONNX divides negative numbers otherwise
+        rows, columns = (torch.arange((side + stride - 1) // stride, device=x.device) for side in (height, width))
+        return x.index_select(2, rows).index_select(3, columns)
     return x[..., : -(-height // stride), : -(-width // stride)]

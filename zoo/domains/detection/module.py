@@ -21,8 +21,9 @@ from zoo.domains.detection.evaluation import (
 from zoo.domains.detection.loss import Classification, Objective
 from zoo.domains.detection.network import Detections, Padding, RankDETRNetwork
 from zoo.domains.detection.picture import SHOWN, draw_batch, draw_curve
-from zoo.domains.detection.prediction import Prediction
+from zoo.domains.detection.prediction import Prediction, best_pairs
 from zoo.errors import InputError
+from zoo.layers import ImageSteps
 from zoo.layers.deformable_attention import Engine
 from zoo.metrics import RankQuality
 from zoo.training import Batch, Length, ParameterGroup, Row, Span
@@ -289,6 +290,12 @@ class RankDETR(Prediction):
         """Two images of the test's shorter side."""
         generator = torch.Generator().manual_seed(0)
         return {"images": 255 * torch.rand(2, 3, self.test_size, self.test_size, generator=generator)}
+
+    def image_steps(self) -> ImageSteps:
+        """The resize of the test, into a square that holds it upright or lying; the best pairs come out."""
+        kept = (0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)  # the network normalises 0..255 itself
+        square = (self.test_longest, self.test_longest)
+        return ImageSteps(square, self.test_size, *kept, longest=self.test_longest, finish_at=best_pairs)
 
 
 def _check(start: float | str, size: int, longest: int, threshold: float, many: float) -> None:

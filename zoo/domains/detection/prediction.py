@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from zoo.domains.detection.augment import resize as resize_image
-from zoo.domains.detection.evaluation import Detected, detect
+from zoo.domains.detection.boxes import corners
+from zoo.domains.detection.evaluation import MOST, Detected, detect
 from zoo.domains.detection.outputs import Detections
 from zoo.domains.detection.picture import SHOWN, draw_frames, draw_image
 from zoo.errors import InputError
@@ -120,6 +121,28 @@ class Prediction(ZooModule):
     def documents(self, rows: list[Row]) -> dict[str, str]:
         """``detections.json``: images, annotations with scores and categories, as COCO's tools read them."""
         return {JSON: json.dumps(coco_json(rows, self.class_names), indent=1)}
+
+
+def best_pairs(output: Detections, size: Tensor) -> dict[str, Tensor]:
+    """What :func:`~zoo.domains.detection.evaluation.detect` gives, for a batch and in a fixed shape.
+
+    Args:
+        output: Of the network.
+        size: ``(2,)`` height and width of the images as they came.
+
+    Returns:
+        ``boxes (B, N, 4)`` left, top, right, bottom in pixels, clipped, ``scores (B, N)``, best first, and ``labels
+        (B, N)``: the N = 300 best pairs of a query and a class, or all where there are fewer. A box without extent
+        inside the image, which :func:`detect` leaves out, has the score 0.
+    """
+    classes = output.logits.shape[-1]
+    pairs = output.logits.float().sigmoid().flatten(1)
+    scores, order = pairs.topk(min(MOST, pairs.shape[1]), 1)
+    limit = size.flip(0).repeat(2)
+    every = (corners(output.boxes.float()) * limit).clamp(min=0).minimum(limit)
+    boxes = every.gather(1, (order // classes).unsqueeze(-1).expand(-1, -1, 4))
+    extended = (boxes[..., 2:] > boxes[..., :2]).all(-1)
+    return {"boxes": boxes, "scores": scores * extended, "labels": order % classes}
 
 
 def coco_json(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Any]:
