@@ -13,7 +13,7 @@ from zoo.domains.reid.loss import (
     released_positives,
     released_reduction,
 )
-from zoo.domains.reid.network import Embeddings
+from zoo.domains.reid.network import Embeddings, similarities
 from zoo.errors import InputError
 from zoo.ranking import SDM, InfoNCE, Triplet, TripletAlignment
 
@@ -112,6 +112,19 @@ def test_embeddings_of_any_length_cost_the_same():
     longer = Embeddings(7 * images.bge, 0.2 * images.tse)
     one, two = (batch_losses(i, texts, torch.arange(4), TripletAlignment(), "identity") for i in (images, longer))
     torch.testing.assert_close(one, two)
+
+
+def test_mixed_precision_changes_no_loss_and_no_similarity():
+    """Under autocast a product has 8 bits: 0.004 of a cosine, a quarter of the temperature."""
+    torch.manual_seed(0)
+    images, texts = (Embeddings(torch.randn(8, 32), torch.randn(8, 24)) for _ in range(2))
+    wanted = *batch_losses(images, texts, torch.arange(8), TripletAlignment(), "identity"), *similarities(images, texts)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = (
+            *batch_losses(images, texts, torch.arange(8), TripletAlignment(), "identity"),
+            *similarities(images, texts),
+        )
+    assert all(torch.equal(one, two) and two.dtype == torch.float32 for one, two in zip(wanted, found, strict=True))
 
 
 def test_a_loss_without_rows_is_an_error():

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from zoo.domains.reid.network import Embeddings, unit
+from zoo.domains.reid.network import Embeddings, cosines
 from zoo.errors import InputError
 from zoo.ranking import SDM, InfoNCE, SimilarityLoss, gather, triplet_alignment
 
@@ -139,9 +139,7 @@ def batch_losses(
         ``(B,)`` on the global embeddings, ``(B,)`` on the selected tokens'.
     """
     positive = positive_pairs(identity, positives)
-    bge, tse = (
-        pair_losses(unit(text) @ unit(image).T, positive, ranking) for image, text in zip(images, texts, strict=True)
-    )
+    bge, tse = (pair_losses(cosines(text, image), positive, ranking) for image, text in zip(images, texts, strict=True))
     return bge, tse
 
 

@@ -135,10 +135,15 @@ def unit(features: Tensor) -> Tensor:
     return features / features.norm(dim=-1, keepdim=True)
 
 
+def cosines(texts: Tensor, images: Tensor) -> Tensor:
+    """``texts (C, D)`` and ``images (I, D)`` -> ``(C, I)`` in float32, mixed precision or not: 0.015 is a temperature."""
+    with torch.autocast(texts.device.type, enabled=False):
+        return unit(texts) @ unit(images).T
+
+
 def similarities(images: Embeddings, texts: Embeddings) -> Similarities:
     """Cosine similarities of every caption (rows) with every image (columns)."""
-    bge = unit(texts.bge) @ unit(images.bge).T
-    tse = unit(texts.tse) @ unit(images.tse).T
+    bge, tse = cosines(texts.bge, images.bge), cosines(texts.tse, images.tse)
     return Similarities(bge, tse, (bge + tse) / 2)
 
 
