@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+
 import pytest
 
 from zoo.cli import main
@@ -42,6 +45,19 @@ def test_brief_names_every_kind(capsys):
     assert "hinge" in next(line for line in lines if line[0] == "losses")
 
 
+def test_brief_fits_a_screen_and_names_every_domain(capsys, monkeypatch):
+    monkeypatch.setattr("zoo.cli.list.terminal_width", lambda: 80)
+    lines = rows(capsys)
+    assert len(lines) <= 23  # of 24; the prompt takes one
+    text = " ".join(" ".join(line) for line in lines)
+    counts = {domain: int(count) for domain, count in re.findall(r"(\w+)/\* \((\d+)\)", text)}
+    from zoo.recipe import names
+
+    assert counts == Counter(name.partition("/")[0] for name in names())
+    assert "quality-small" in text
+    assert "rankdetr" not in text
+
+
 def test_recipes_match_their_files(capsys):
     from zoo.recipe import names, read
 
@@ -62,7 +78,7 @@ def test_recipes_match_their_files(capsys):
         (["losses", "hing"], "error: no loss matches 'hing'; did you mean 'hinge'?"),
         (["losses", "cg"], "error: no loss matches 'cg'; try '*cg*'"),
         (["losses", "zebra*"], "error: no loss matches 'zebra*'; zoo list losses shows all"),
-        (["zebra*"], "error: nothing matches 'zebra*'; zoo list shows every name"),
+        (["zebra*"], "error: nothing matches 'zebra*'; zoo list shows what there is"),
     ],
 )
 def test_mistakes(capsys, argv, message):

@@ -57,7 +57,14 @@ VERBS = {
 }
 """The verbs; ``zoo/cli/<name>.py`` holds each, with ``HELP``, ``EXAMPLES``, ``arguments(parser)``, ``run(args)``."""
 
-EXAMPLES = ("zoo train anomaly/demo", "zoo eval runs/anomaly/demo")
+START = (
+    ("zoo predict quality-small --sample", "ask a model that comes with the package"),
+    ("zoo train calibration/demo", "train in seconds, on digits that scikit-learn carries"),
+    ("zoo report runs/calibration/demo", "one page about it"),
+    ("zoo init calibration --data FOLDER", "a recipe for data of your own"),
+    ("zoo list", "what there is"),
+)
+"""What to try first."""
 
 OVERRIDES_HELP = "any recipe key can be overridden: --model.margin 0.5, --trainer.callbacks+=EarlyStopping"
 
@@ -135,7 +142,7 @@ def _help() -> str:
         f"  {'--version':<12}show the version",
         f"  {'--debug':<12}show the traceback of an error (any verb)",
         "",
-        "examples:",
-        *(f"  {line}" for line in EXAMPLES),
+        "start with:",
+        *(f"  {command:<36}{text}" for command, text in START),
     ]
     return "\n".join(lines)

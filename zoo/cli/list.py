@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -115,12 +116,33 @@ def listing(columns: Row, rows: list[Row], width: int | None) -> str:
 
 
 def _brief(glob: str | None) -> str:
-    """The names of every kind."""
+    """The names of every kind that match; without a pattern what fits a screen."""
     found = {name: [row[0] for row in _chosen(kind.rows(), glob)] for name, kind in KINDS.items()}
     if glob is not None and not any(found.values()):
-        raise InputError(f"nothing matches {glob!r}; zoo list shows every name")
+        raise InputError(f"nothing matches {glob!r}; zoo list shows what there is")
+    if glob is None:
+        found = {kind: SHORT[kind](names) if kind in SHORT else names for kind, names in found.items()}
     rows = [(kind, " ".join(names) or NONE) for kind, names in found.items() if names or glob is None]
     return f"{table((), rows, terminal_width())}\nzoo list {rows[0][0]} tells more of each; likewise the other kinds"
+
+
+def _short_recipes(names: list[str]) -> list[str]:
+    """A pattern per domain, with how many recipes it stands for."""
+    domains = Counter(name.partition("/")[0] for name in names)
+    return [f"{domain}/* ({count})" for domain, count in domains.items()]
+
+
+def _short_models(names: list[str]) -> list[str]:
+    """The models that come with the package, and how many others there are."""
+    from zoo.hub import entries
+
+    packed = [name for name in names if name in entries() and entries()[name].source == "ours"]
+    left = len(names) - len(packed)
+    return [*packed, f"and {left} more"] if left else packed
+
+
+SHORT: dict[str, Callable[[list[str]], list[str]]] = {"recipes": _short_recipes, "models": _short_models}
+"""How kinds of very many names are told in short."""
 
 
 def _chosen(rows: list[Row], glob: str | None) -> list[Row]:

@@ -24,6 +24,7 @@ from zoo.training.loader import deaths_told
 from zoo.training.module import NonFiniteLoss, ZooModule
 from zoo.training.pictures import Pictures
 from zoo.training.progress import Bar, Lines
+from zoo.training.settings import Settings
 from zoo.training.whole import remove_leftovers
 
 # what gloo, NCCL and the store of torch.distributed say where the other end is gone
@@ -146,7 +147,7 @@ def prepare(folder: Path, seed: int, arguments: dict[str, Any], resume: bool) ->
     step = torch.load(last, weights_only=True, mmap=True)["global_step"] if resume else 0
     journal, checkpoints = Journal(folder / "metrics.csv"), Checkpoints(folder)
     progress = Bar(journal, checkpoints) if sys.stdout.isatty() else Lines(journal, checkpoints)
-    own = [Reseed(seed), journal, Pictures(folder / "pictures"), progress, checkpoints]
+    own = [Reseed(seed), journal, Pictures(folder / "pictures"), Settings(), progress, checkpoints]
     trainer = build_trainer(
         {
             "num_sanity_val_steps": 0,

@@ -99,7 +99,7 @@ class Journal(Callback):
         self.latest: Cells = {}
         self._table: Table | None = None
         self._logged_step = 0
-        self._rate = 0.0
+        self._rates: Cells = {}
         self._start = time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -111,8 +111,10 @@ class Journal(Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Notes the learning rate that the step is made with."""
-        self._rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+        """Notes the learning rates that the step is made with; those of further groups where they differ."""
+        rates = [float(group["lr"]) for group in trainer.optimizers[0].param_groups]
+        further = {f"train/lr_{index}": rate for index, rate in enumerate(rates) if index and len(set(rates)) > 1}
+        self._rates = {"train/lr": rates[0], **further}
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -125,7 +127,7 @@ class Journal(Callback):
         self.latest = terms
         step = trainer.global_step
         if step != self._logged_step and step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            self._write(trainer, step, {**terms, "train/lr": self._rate})
+            self._write(trainer, step, {**terms, **self._rates})
         self._logged_step = step
 
     @staticmethod
