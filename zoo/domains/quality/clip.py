@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import InputError
+from zoo.layers.clip_blocks import Transformer
 
+HEAD = 64  # channels of a head
 CLIP_KEYS = (
     "positional_embedding", "text_projection", "logit_scale", "visual.class_embedding", "visual.positional_embedding",
     "visual.proj", "visual.conv1.weight", "token_embedding.weight", "ln_final.weight",
@@ -44,40 +46,8 @@ class Sizes(NamedTuple):
     text_layers: int = 12
 
 
-class _QuickGELU(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x * torch.sigmoid(1.702 * x)
-
-
-class _Block(nn.Module):
-    """Pre-norm attention and MLP."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.attn = nn.MultiheadAttention(width, max(1, width // 64), batch_first=True)
-        self.ln_1 = nn.LayerNorm(width)
-        self.mlp = nn.Sequential()
-        self.mlp.add_module("c_fc", nn.Linear(width, 4 * width))
-        self.mlp.add_module("gelu", _QuickGELU())
-        self.mlp.add_module("c_proj", nn.Linear(4 * width, width))
-        self.ln_2 = nn.LayerNorm(width)
-
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        normed = self.ln_1(x)
-        x = x + self.attn(normed, normed, normed, need_weights=False, attn_mask=mask)[0]
-        rest: Tensor = self.mlp(self.ln_2(x))
-        return x + rest
-
-
-class _Transformer(nn.Module):
-    def __init__(self, width: int, layers: int) -> None:
-        super().__init__()
-        self.resblocks = nn.ModuleList(_Block(width) for _ in range(layers))
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        for block in self.resblocks:
-            x = block(x, mask)
-        return x
+def _transformer(width: int, layers: int, causal: bool = False) -> Transformer:
+    return Transformer(width, layers, max(1, width // HEAD), causal)
 
 
 class _Vision(nn.Module):
@@ -88,7 +58,7 @@ class _Vision(nn.Module):
         self.class_embedding = nn.Parameter(torch.randn(width) * width**-0.5)
         self.positional_embedding = nn.Parameter(torch.randn(tokens, width) * width**-0.5)
         self.ln_pre = nn.LayerNorm(width)
-        self.transformer = _Transformer(width, sizes.layers)
+        self.transformer = _transformer(width, sizes.layers)
         self.ln_post = nn.LayerNorm(width)
         self.proj = nn.Parameter(torch.randn(width, sizes.embed) * width**-0.5)
 
@@ -114,7 +84,7 @@ class CLIP(nn.Module):
         self.sizes = sizes or Sizes()
         width = self.sizes.text_width
         self.visual = _Vision(self.sizes)
-        self.transformer = _Transformer(width, self.sizes.text_layers)
+        self.transformer = _transformer(width, self.sizes.text_layers, causal=True)
         self.token_embedding = nn.Embedding(self.sizes.vocabulary, width)
         self.positional_embedding = nn.Parameter(torch.randn(self.sizes.context, width) * 0.01)
         self.ln_final = nn.LayerNorm(width)
@@ -142,10 +112,8 @@ class CLIP(nn.Module):
         Returns:
             ``(B, 512)``, of any length.
         """
-        length = tokens.shape[1]
-        later = torch.ones(length, length, dtype=torch.bool, device=tokens.device).triu(1)
-        x = self.token_embedding(tokens) + self.positional_embedding[:length]
-        x = self.ln_final(self.transformer(x, later))
+        x = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]
+        x = self.ln_final(self.transformer(x))
         result: Tensor = x[torch.arange(len(x), device=x.device), tokens.argmax(1)] @ self.text_projection
         return result
 

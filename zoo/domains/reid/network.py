@@ -7,9 +7,10 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from zoo.domains.reid.clip import Attention, TextTransformer, VisionTransformer
+from zoo.domains.reid.clip import TextTransformer, VisionTransformer
 from zoo.domains.reid.selection import TokenSelection
 from zoo.domains.reid.towers import ImageTower, TextTower, TowerOutput
+from zoo.layers.clip_blocks import Attention
 
 Weights = Literal["float32", "bfloat16", "float16"]
 
@@ -136,7 +137,7 @@ def unit(features: Tensor) -> Tensor:
 
 
 def cosines(texts: Tensor, images: Tensor) -> Tensor:
-    """``texts (C, D)`` and ``images (I, D)`` -> ``(C, I)`` in float32, mixed precision or not: 0.015 is a temperature."""
+    """``texts (C, D)`` and ``images (I, D)`` -> ``(C, I)``, float32 in mixed precision too: 0.015 is a temperature."""
     with torch.autocast(texts.device.type, enabled=False):
         return unit(texts) @ unit(images).T
 

@@ -9,11 +9,11 @@ import torch
 from timm import get_pretrained_cfg
 from torch import Tensor, nn
 
-from zoo.domains.reid.clip import Block, LayerNorm, start_blocks
 from zoo.domains.reid.tokenizers import minilm_folder
 from zoo.domains.reid.towers import ImageTower, TextTower, TowerOutput
 from zoo.errors import InputError
 from zoo.layers import image_backbone, pretrained_allowed
+from zoo.layers.clip_blocks import Block, LayerNorm, start_blocks
 from zoo.training.images import IMAGENET_MEAN, IMAGENET_STD
 
 MINILM = {
