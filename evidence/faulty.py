@@ -10,11 +10,14 @@ FAULT, at the Nth time (from 1) that this process comes by:
     row        SIGKILL right after a row of metrics.csv
     worker     SIGKILL to one of the loader processes, after a backward pass; the training itself lives on
     rank1      as step, but in the process of rank 1 only; rank0 likewise
+    full       no space is left from that checkpoint on: writing fails in its middle
+    gone       the folder $ZOO_FAULT_DATA is moved away, after a backward pass
     nothing    none
 """
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -23,7 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-FAULTS = ("step", "half", "flushed", "renamed", "row", "worker", "rank0", "rank1", "nothing")
+FAULTS = ("step", "half", "flushed", "renamed", "row", "worker", "rank0", "rank1", "full", "gone", "nothing")
 
 
 def die() -> None:
@@ -69,8 +72,29 @@ def plant(fault: str, time: int) -> None:
         at(torch.Tensor, "backward", time, kill_loader)
     elif fault == "row":
         at(journal.Table, "add", time, die)
-    elif fault in ("flushed", "renamed", "half"):
+    elif fault == "gone":
+        data = os.environ["ZOO_FAULT_DATA"]
+        at(torch.Tensor, "backward", time, lambda: os.rename(data, f"{data}.away"))
+    elif fault in ("flushed", "renamed", "half", "full"):
         _in_a_write(checkpoints.AtomicCheckpointIO, fault, time)
+
+
+class _Full:
+    """A file on a disk that has room for a kilobyte."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream, self.room = stream, 1024
+
+    def write(self, content: bytes) -> int:
+        """Writes what there is room for, and fails."""
+        self.room -= len(content)
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written: int = self.stream.write(content)
+        return written
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
 
 
 def _in_a_write(writer: Any, fault: str, time: int) -> None:
@@ -83,11 +107,14 @@ def _in_a_write(writer: Any, fault: str, time: int) -> None:
         return count == time
 
     def cut(checkpoint: Any, stream: Any) -> None:
+        raw = stream.stream  # below what notes the errors
+        if fault == "full" and count >= time:
+            stream.stream = _Full(raw)
         save(checkpoint, stream)
         if due() and fault == "half":
-            stream.flush()
-            stream.truncate(stream.tell() // 2)
-            os.fsync(stream.fileno())
+            raw.flush()
+            raw.truncate(raw.tell() // 2)
+            os.fsync(raw.fileno())
             die()
 
     def renaming(source: Any, target: Any) -> None:

@@ -17,6 +17,7 @@ import yaml
 
 from zoo.errors import InputError
 from zoo.hub.schema import check_index
+from zoo.training.documents import parse_yaml
 
 HOME = Path(__file__).resolve().parent
 INDEX = HOME / "index.yaml"
@@ -188,7 +189,7 @@ def _stamp(file: Path) -> tuple[int, int]:
 @cache
 def _read(file: Path, stamp: tuple[int, int]) -> tuple[tuple[Entry, ...], tuple[Backbone, ...]]:
     try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+        tree = parse_yaml(file.read_text(encoding="utf-8"), str(file))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{file}: cannot be read as an index: {' '.join(str(error).split())[:200]}") from error
     mistakes = check_index(tree)

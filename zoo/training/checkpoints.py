@@ -16,7 +16,7 @@ import time
 from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import IO, Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -36,6 +36,24 @@ class Interrupted(ZooError):
     """The user or the system asked the training to stop; the last checkpoint is written."""
 
 
+class _Noting:
+    """A file that keeps the error of a failed write: torch.save tells only that something else went wrong."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream = stream
+        self.error: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        try:
+            return self.stream.write(content)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes beside the target, flushes to the disk, then renames: a reader sees the old file or the new one."""
 
@@ -44,9 +62,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         with whole(target) as working, working.open("wb") as stream:
-            torch.save(checkpoint, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
+            noting = _Noting(stream)
+            try:
+                torch.save(checkpoint, noting)
+                stream.flush()
+                os.fsync(stream.fileno())
+            except (OSError, RuntimeError) as error:
+                told = noting.error or error
+                if not isinstance(told, OSError):
+                    raise
+                raise OSError(told.errno, told.strerror, str(target)) from error
         folder = os.open(target.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

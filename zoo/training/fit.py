@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import sys
@@ -29,6 +30,10 @@ from zoo.training.whole import remove_leftovers
 
 # what gloo, NCCL and the store of torch.distributed say where the other end is gone
 _PEER_LOST = re.compile(r"Connection (closed|reset)|Broken pipe|gloo|NCCL|TCPStore|process group", re.IGNORECASE)
+
+
+# what a disk or its owner says
+_CURABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE)
 
 
 class Events(TensorBoardLogger):
@@ -101,6 +106,7 @@ class Training:
             NonFiniteLoss: A loss term is NaN or infinite; the last good checkpoint is kept and named.
             Interrupted: Ctrl-C or SIGTERM; the state is saved.
             LoaderDied: A data loader process died.
+            ZooError: The run folder cannot be written: the disk is full, or somebody else's.
             ZooError: Another process of this training is gone.
             InputError: Lightning refuses a setting.
         """
@@ -116,6 +122,13 @@ class Training:
             raise NonFiniteLoss(f"{error}; {kept}") from error
         except MisconfigurationException as error:
             raise InputError(f"trainer: {' '.join(str(error).split())}") from error
+        except OSError as error:
+            if error.errno not in _CURABLE:
+                raise
+            place = error.filename or self.folder
+            raise ZooError(
+                f"{place}: {(error.strerror or str(error)).lower()}; when that is cured, {self._going_on()}"
+            ) from error
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             if self.trainer.world_size == 1 or not _PEER_LOST.search(reason):

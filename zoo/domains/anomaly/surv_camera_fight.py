@@ -152,8 +152,8 @@ def read_clips(root: Path) -> tuple[np.ndarray, list[np.ndarray]]:
         raise DataError(f"{table}: there is no such list of clips")
     try:
         entries = json.loads(table.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise DataError(f"{table}: is no JSON ({error})") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{table}: is no JSON ({' '.join(str(error).split())[:160]})") from error
     if not isinstance(entries, list) or not entries:
         raise DataError(f"{table}: expected a list of clips")
     arrays = read_arrays(root / FEATURES)

@@ -13,6 +13,7 @@ import numpy as np
 
 from zoo.training import DataError
 from zoo.training.choices import nearest
+from zoo.training.documents import parse_json
 
 MATLAB_KEYS = ("image_info", "annPoints", "points", "location")
 JSON_KEYS = ("points", "points_xy", "annPoints")
@@ -82,7 +83,7 @@ def read_json(file: Path) -> Any:
     if not file.is_file():
         raise DataError(f"{file}: there is no such file")
     try:
-        return json.loads(file.read_text(encoding="utf-8-sig"))
+        return parse_json(file.read_text(encoding="utf-8-sig"), str(file))
     except json.JSONDecodeError as error:
         raise DataError(f"{file}:{error.lineno}: is no json ({error.msg}); is the file cut short?") from error
     except UnicodeDecodeError as error:

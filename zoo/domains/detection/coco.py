@@ -11,6 +11,7 @@ from zoo.domains.detection.data import DetectionData
 from zoo.domains.detection.records import Record, check_inside, checked_box, read_text, record
 from zoo.domains.detection.synthesis import synthesize_coco
 from zoo.training import DataError, Split, refuse
+from zoo.training.documents import parse_json
 from zoo.training.paths import below
 
 SIZES = [480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800]
@@ -134,7 +135,7 @@ def _area(given: Any, box: Sequence[float]) -> float:
 def _load(file: Path) -> dict[str, Any]:
     text = read_text(file, "annotation file")
     try:
-        tree = json.loads(text)
+        tree = parse_json(text, str(file))
     except json.JSONDecodeError as error:
         raise DataError(f"{file}:{error.lineno}: is no json, or is cut off: {error.msg}") from error
     if not isinstance(tree, dict):

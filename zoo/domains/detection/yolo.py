@@ -14,6 +14,7 @@ from zoo.domains.detection.data import DetectionData
 from zoo.domains.detection.records import Record, image_size, read_text, record
 from zoo.domains.detection.synthesis import synthesize_yolo
 from zoo.training import IMAGE_SUFFIXES, DataError, Split
+from zoo.training.documents import parse_yaml
 from zoo.training.paths import below
 
 
@@ -25,7 +26,7 @@ def read_description(file: Path) -> tuple[dict[str, Any], list[str]]:
     """
     text = read_text(file, "file")
     try:
-        tree = yaml.safe_load(text)
+        tree = parse_yaml(text, str(file))
     except yaml.YAMLError as error:
         raise DataError(f"{file}: is no yaml: {' '.join(str(error).split())[:120]}") from error
     names = tree.get("names") if isinstance(tree, dict) else None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.training import DataError
+from zoo.training.documents import parse_json
 
 
 def read_json(file: Path) -> Any:
@@ -18,7 +19,7 @@ def read_json(file: Path) -> Any:
         DataError: There is no such file, or it is not JSON (a truncated one is not).
     """
     try:
-        return json.loads(_text(file))
+        return parse_json(_text(file), str(file))
     except json.JSONDecodeError as error:
         raise DataError(f"{file}:{error.lineno}: no valid JSON ({error.msg}); truncated file?") from error
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from zoo.training import DataError, Split, refuse
 from zoo.training.choices import nearest
+from zoo.training.documents import parse_json
 from zoo.training.paths import below
 
 SPLITS = ("train", "val", "test")
@@ -57,7 +58,7 @@ def read_json(file: Path) -> Any:
         near = get_close_matches(file.name, [other.name for other in file.parent.glob("*")], n=1)
         raise DataError(f"{file}: there is no such file" + (f"; did you mean {near[0]!r}?" if near else ""))
     try:
-        return json.loads(file.read_text(encoding="utf-8-sig"))
+        return parse_json(file.read_text(encoding="utf-8-sig"), str(file))
     except json.JSONDecodeError as error:
         raise DataError(f"{file}:{error.lineno}: is no json: {error.msg} (truncated file?)") from None
     except UnicodeDecodeError as error:

@@ -1,0 +1,64 @@
+"""What fuzzing and faults found, each as a test."""
+
+import json
+import re
+
+import pytest
+
+from zoo.domains.counting import PointsJSON
+from zoo.errors import InputError, ZooError
+from zoo.training import DataError
+from zoo.training.checkpoints import AtomicCheckpointIO
+from zoo.training.documents import parse_json, parse_yaml
+
+
+@pytest.mark.parametrize("text", ["[" * 2000, '{"a": ' * 2000, "[1, " + "9" * 5000 + "]"], ids=["list", "dict", "long"])
+def test_json_that_is_too_deep_or_too_long_is_named(text, tmp_path):
+    with pytest.raises(DataError, match=r"^a\.json: cannot be read as json: \S"):
+        parse_json(text, "a.json")
+    (tmp_path / "points.json").write_text(text)
+    with pytest.raises(DataError, match=r"points\.json: cannot be read as json"):
+        PointsJSON(root=str(tmp_path)).items("train")
+
+
+def test_json_that_is_cut_off_is_told_by_its_line():
+    with pytest.raises(json.JSONDecodeError):
+        parse_json('{"a": ', "a.json")
+
+
+@pytest.mark.parametrize("text", ["[" * 2000, "a: 2001-99-99", "9" * 5000], ids=["deep", "date", "long"])
+def test_yaml_that_is_too_deep_or_no_value_is_named(text):
+    with pytest.raises(DataError, match=r"^a\.yaml: cannot be read as yaml: \S"):
+        parse_yaml(text, "a.yaml")
+
+
+def test_an_index_that_is_too_deep_is_named(tmp_path, monkeypatch):
+    from zoo.hub import list_models
+
+    file = tmp_path / "index.yaml"
+    file.write_text("[" * 2000)
+    monkeypatch.setenv("ZOO_INDEX", str(file))
+    with pytest.raises(InputError, match=r"index\.yaml: cannot be read as yaml: it is nested too deep"):
+        list_models()
+
+
+def test_a_full_disk_is_told_as_such_and_leaves_the_old_checkpoint(faulty, zoo, tmp_path):
+    """torch.save says ``unexpected pos 64 vs 0``."""
+    options = ("train", "ltr/demo", "--trainer.max_epochs", 2, "--name", "full")
+    result = faulty("full:3", *options, cwd=tmp_path)
+    assert result.returncode == 1
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error:")]
+    assert re.fullmatch(
+        r"error: runs/full/(best|last)\.ckpt: no space left on device; "
+        r"when that is cured, --resume goes on from runs/full/last\.ckpt",
+        line,
+    )
+    assert not list((tmp_path / "runs/full").glob(".*.tmp"))
+    assert zoo(*options, "--resume", cwd=tmp_path).returncode == 0
+
+
+def test_errors_of_saving_that_are_no_fault_of_the_disk_stay_what_they_are(tmp_path):
+    with pytest.raises((AttributeError, TypeError, RuntimeError)) as caught:
+        AtomicCheckpointIO().save_checkpoint({"a": lambda: 0}, tmp_path / "last.ckpt")
+    assert not isinstance(caught.value, OSError | ZooError)
+    assert not list(tmp_path.iterdir())
