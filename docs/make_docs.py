@@ -21,6 +21,7 @@ import make_pictures
 
 import zoo.ranking
 from zoo.cli.heads import recipe_rows
+from zoo.starts import domains, start_of
 from zoo.training import ZooData, ZooModule
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,6 +52,7 @@ def main() -> None:
             write(page, led(ROOT / source, page))
     write("core.md", (OUT / "core.md").read_text() + objectives(make_pictures.main(OUT / "core")))
     write("recipes.md", recipes())
+    write("own.md", own())
     for package in API:
         write(f"api/{package}.md", api(package))
     write("api/index.md", "# API\n\n" + "".join(f"* [`{package}`]({package}.md)\n" for package in API))
@@ -105,6 +107,19 @@ def objectives(drawn: Iterable[str]) -> str:
     return text
 
 
+def own() -> str:
+    """What ``zoo init`` knows of each domain."""
+    text = (
+        "# Your own data\n\n`zoo init DOMAIN --data PLACE` looks at a folder or a csv of yours and writes a commented "
+        "recipe that trains on it. These are the layouts it knows; there are more classes of data (`zoo list data`).\n"
+    )
+    for domain in domains():
+        text += f"\n## {domain}\n\n```bash\nzoo init {domain} --data PLACE\nzoo train {domain}.yaml\n```\n"
+        for layout in start_of(domain).layouts:
+            text += f"\n{layout.title}\n\n```text\n{layout.example}\n```\n"
+    return text
+
+
 def recipes() -> str:
     """Every recipe, and every class that its sections name, with arguments from its signature."""
     text = (
@@ -139,7 +154,7 @@ def arguments(kind: type) -> str:
     """A heading and a table of the constructor's arguments: name, type, default, what its docstring says."""
     said = documented(inspect.getdoc(kind) or "")
     rows = "".join(
-        f"| `{name}` | `{cell(typed(kind, parameter))}` | {default(parameter)} | {cell(said.get(name, ''))} |\n"
+        f"| `{name}` | `{typed(parameter)}` | {default(parameter)} | {cell(said.get(name, ''))} |\n"
         for name, parameter in inspect.signature(kind).parameters.items()
         if name not in COMMON
     )
@@ -147,7 +162,7 @@ def arguments(kind: type) -> str:
     return f"\n### {kind.__name__}\n\n{(inspect.getdoc(kind) or '').partition(chr(10))[0]}\n{table}"
 
 
-def typed(kind: type, parameter: inspect.Parameter) -> str:
+def typed(parameter: inspect.Parameter) -> str:
     """The annotation as it is written."""
     return str(parameter.annotation) if parameter.annotation is not inspect.Parameter.empty else ""
 

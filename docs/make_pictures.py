@@ -82,7 +82,7 @@ def swaps(loss: Callable[[Tensor], Tensor], ideal: Tensor) -> Tensor:
 
 def draw_order(axis: Axes, risen: Tensor, labels: list[str]) -> None:
     """A square per pair of items, the darker the dearer their exchange."""
-    axis.imshow(risen.clamp(min=0), cmap="Blues")
+    axis.imshow(risen.clamp(min=0).numpy(), cmap="Blues")
     largest = float(risen.max())
     for row in range(len(labels)):
         for column in range(len(labels)):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import matplotlib.pyplot as plt
@@ -151,6 +152,35 @@ def test_predictions_stand_below_the_runs(tmp_path, runs):
     assert f"2 more rows and 1 more pictures in {folder.as_posix()}" in text
     with pytest.raises(InputError, match=r"nowhere holds no predictions \(it has no table.csv"):
         read_predictions(tmp_path / "nowhere")
+
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def browse(page, folder):
+    """What Chromium says on its console about a page, and the page as a picture of 900 x 1200."""
+    shot = folder / "shot.png"
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--window-size=900,1200"]
+    options += [
+        f"--user-data-dir={folder / 'profile'}",
+        f"--screenshot={shot}",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+    ]
+    done = subprocess.run([BROWSER, *options, page.as_uri()], capture_output=True, text=True, timeout=300)
+    return [line for line in done.stderr.splitlines() if "CONSOLE" in line], plt.imread(shot)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
+def test_a_browser_shows_the_page_and_complains_of_nothing(tmp_path, runs):
+    write_page(runs, tmp_path / "report.html")
+    said, shot = browse(tmp_path / "report.html", tmp_path)
+    assert said == []
+    assert shot.shape[:2] == (1200, 900)
+    assert (shot[..., :3].min(axis=2) < 0.5).mean() > 0.005  # there is something on it
+    bad = tmp_path / "bad.html"
+    bad.write_text("<script>console.error('broken')</script>")
+    said, _ = browse(bad, tmp_path)
+    assert any("broken" in line for line in said)  # it would have been seen
 
 
 def test_names_of_runs_are_text_not_markup(tmp_path, runs):
