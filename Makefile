@@ -6,7 +6,7 @@ MODELS = $(addsuffix -small, calibration anomaly detection counting quality reid
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo docs test test-long check format evidence evidence-ltr evidence-kill evidence-anomaly evidence-calibration evidence-quality \
-	evidence-reid evidence-outfit evidence-counting evidence-detection evidence-bench bench-env small clean
+	evidence-reid evidence-outfit evidence-counting evidence-detection evidence-bench evidence-faults evidence-memory evidence-versions bench-env small clean
 
 help:
 	@echo "make setup     the environment in $(VENV), with everything that development needs"
@@ -75,6 +75,18 @@ evidence-ltr: setup
 # ten kills, each resumed; exits 0 only if the end is identical to an uninterrupted run
 evidence-kill: setup
 	@$(BIN)/python evidence/kill.py --kills 10 --trainer.max_epochs 60
+
+# every domain's demo killed, starved of disk and data, fed dirty data; every reader fuzzed: docs/faults.md
+evidence-faults: setup
+	@$(BIN)/python evidence/faults.py
+
+# resident memory of every demo over 2,000 steps, and inputs of the largest sizes: runs/evidence/memory.csv
+evidence-memory: setup
+	@$(BIN)/python evidence/memory.py
+
+# a part of the tests with the lowest versions that pyproject.toml allows, and with the newest
+evidence-versions: setup
+	@$(BIN)/python evidence/versions.py
 
 # the claims of the domains on real data, each against its baselines, five seeds: the tables of their cards
 evidence-anomaly evidence-calibration evidence-quality evidence-reid evidence-outfit evidence-counting evidence-detection: evidence-%: setup

@@ -9,7 +9,7 @@ from torch import Tensor
 from zoo.ranking.lists import Lists
 
 ListTies = Literal["efron", "order"]
-_NOTHING = -1e30  # log of no mass: below every score, and finite so that no gradient becomes inf - inf
+_NOTHING = -1e300  # log of no mass: below every float32 score, and finite so that no gradient becomes inf - inf
 
 
 def plackett_luce_value(lists: Lists, ties: ListTies) -> Tensor:
