@@ -72,7 +72,8 @@ def test_the_recipe_passes_the_check_and_trains(subject, made, zoo, tmp_path, mo
     assert re.findall(r"\{(?!split)\w+\}", text) == []  # nothing was left open
     assert main(["check", f"{subject}.yaml"]) == 0
     assert capsys.readouterr().out.strip() == f"{subject}.yaml: ok"
-    done = zoo("train", f"{subject}.yaml", "--trainer.max_epochs", 1, "--trainer.limit_train_batches", 2, cwd=tmp_path)
+    short = ("--trainer.max_epochs", 1, "--trainer.limit_train_batches", 2, "--data.limit", 40)
+    done = zoo("train", f"{subject}.yaml", *short, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs" / subject / "best.ckpt").is_file()
 

@@ -141,7 +141,17 @@ def _short_models(names: list[str]) -> list[str]:
     return [*packed, f"and {left} more"] if left else packed
 
 
-SHORT: dict[str, Callable[[list[str]], list[str]]] = {"recipes": _short_recipes, "models": _short_models}
+def _short_data(names: list[str]) -> list[str]:
+    """How many data sets each domain reads."""
+    domains = Counter(found.domain for found in _catalogue().data() if found.name in names)
+    return [f"{domain} ({count})" for domain, count in domains.items()]
+
+
+SHORT: dict[str, Callable[[list[str]], list[str]]] = {
+    "recipes": _short_recipes,
+    "models": _short_models,
+    "data": _short_data,
+}
 """How kinds of very many names are told in short."""
 
 
