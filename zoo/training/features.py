@@ -63,7 +63,7 @@ class FeatureStore:
         first = {places[position]: position for position in reversed(missing)}  # equal files once
         todo = sorted(first.values())
         self.computed, self.reused = len(todo), len(files) - len(missing)
-        for start in _progress(range(0, len(todo), batch), label, len(todo), batch):
+        for start in counted(range(0, len(todo), batch), label, len(todo), batch):
             chosen = todo[start : start + batch]
             arrays = compute([files[position] for position in chosen])
             if len(arrays) != len(chosen):
@@ -104,8 +104,15 @@ class FeatureStore:
             _replace(index, json.dumps({**known, **now}).encode())
 
 
-def _progress(steps: range, label: str, total: int, batch: int) -> Iterator[int]:
-    """A progress bar on a terminal, else a line at the start of long work."""
+def counted(steps: range, label: str, total: int, batch: int) -> Iterator[int]:
+    """Goes through steps with a progress bar on a terminal, else with a line at the start of long work.
+
+    Args:
+        steps: Where each batch starts.
+        label: What the bar says in front.
+        total: How many items there are.
+        batch: Items of a step.
+    """
     if not total:
         return
     if not sys.stderr.isatty():

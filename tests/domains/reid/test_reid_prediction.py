@@ -9,7 +9,7 @@ import pytest
 import torch
 from torchvision.io import write_png
 
-from zoo.domains.reid import Embeddings, GalleryIndex, gallery
+from zoo.domains.reid import Embeddings, GalleryIndex, gallery, prediction
 from zoo.domains.reid.gallery import joined
 from zoo.domains.reid.prediction import gallery_file
 from zoo.errors import InputError
@@ -128,6 +128,25 @@ def test_a_gallery_is_embedded_once_and_changes_are_seen(model, folder, capsys):
     assert "15 images, 1 embedded anew" in capsys.readouterr().err
     assert not torch.equal(changed.features[3], index.features[3])
     torch.testing.assert_close(changed.features[5], index.features[6])
+
+
+def test_an_interrupted_gallery_goes_on_with_what_is_missing(model, folder, capsys, monkeypatch):
+    monkeypatch.setattr(prediction, "BATCH", 5)
+    encode, calls = model.encode_image, []
+
+    def interrupted(images):
+        calls.append(len(images))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return encode(images)
+
+    monkeypatch.setattr(model, "encode_image", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.gallery(folder)
+    index = model.gallery(folder)
+    assert "16 images, 6 embedded anew" in capsys.readouterr().err
+    assert calls == [5, 5, 5, 5, 1]
+    assert len(index.names) == len(index.features) == 16
 
 
 def test_an_index_says_who_made_it_and_refuses_another(model, small, folder, tmp_path):

@@ -20,6 +20,7 @@ from zoo.domains.reid.picture import Search, draw
 from zoo.domains.reid.records import read_records
 from zoo.errors import InputError
 from zoo.training import Row, ZooModule
+from zoo.training.features import counted
 from zoo.training.images import IMAGE_SUFFIXES, as_images, normalise, read_image
 from zoo.training.root import cache_dir
 
@@ -162,14 +163,19 @@ class RDEPrediction(ZooModule):
         known = known_features(before, names, marks)
         new = [name for name in names if name not in known]
         if new or before is None or before.names != names:
-            for start in range(0, len(new), BATCH):
-                some = new[start : start + BATCH]
-                rows = joined(self.encode_image([read_image(folder / name) for name in some])).cpu()
-                known.update(zip(some, rows, strict=True))
-            features = torch.stack([known[name] for name in names])
-            split = self.network.image_tower.embed
-            before = GalleryIndex(where, names, features, split, weights, marks)
-            before.save(place)
+            try:
+                for start in counted(range(0, len(new), BATCH), "gallery", len(new), BATCH):
+                    some = new[start : start + BATCH]
+                    rows = joined(self.encode_image([read_image(folder / name) for name in some])).cpu()
+                    known.update(zip(some, rows, strict=True))
+            finally:  # an interruption keeps what was embedded
+                there = [index for index, name in enumerate(names) if name in known]
+                if there:
+                    features = torch.stack([known[names[index]] for index in there])
+                    split = self.network.image_tower.embed
+                    kept = [names[index] for index in there], [marks[index] for index in there]
+                    before = GalleryIndex(where, kept[0], features, split, weights, kept[1])
+                    before.save(place)
         print(f"gallery of {len(names)} images, {len(new)} embedded anew: {place}", file=sys.stderr)
         return before
 
