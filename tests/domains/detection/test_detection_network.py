@@ -535,19 +535,26 @@ def test_any_network_of_timm_with_three_maps(small, scene, monkeypatch):
         assert network(images).logits.shape == (1, 5, 3)
     with pytest.raises(InputError, match="timm has no model 'resnet5'; did you mean 'resnet50'"):
         small(backbone="resnet5")
-    with pytest.raises(InputError, match="'vit_tiny_patch16_224' takes images of one size only"):
+    with pytest.raises(InputError, match=r"'vit_tiny_patch16_224' has maps of strides 16, .* none of 8, 32; detection"):
         small(backbone="vit_tiny_patch16_224")
+    with pytest.raises(InputError, match="'hiera_tiny_224' takes images of one size only"):
+        small(backbone="hiera_tiny_224")
     monkeypatch.setattr(backbones, "STRIDES", (8, 16, 64))
     told = "'resnet18' has maps of strides 2, 4, 8, 16, 32, none of 64; detection needs 8, 16, 64"
     with pytest.raises(InputError, match=told):
         small(backbone="resnet18")
 
 
-def test_networks_that_take_multiples_of_32_get_them(scene):
-    """HRNet adds maps of several strides up, and so stops at other sizes."""
-    network = RankDETRNetwork("hrnet_w18_small", 3, 0, 1, 16, 5, 0, width=16, heads=2).eval()
+@pytest.mark.parametrize(
+    ("name", "multiple"), [("hrnet_w18_small", 32), ("swin_tiny_patch4_window7_224", 4), ("twins_pcpvt_small", 1)]
+)
+def test_networks_that_take_multiples_get_them(scene, name, multiple):
+    """HRNet adds maps of several strides up and so stops at other sizes; Swin cuts whole patches."""
+    network = RankDETRNetwork(name, 3, 0, 1, 16, 5, 0, width=16, heads=2).eval()
+    assert network.backbone.multiple == multiple
     images = scene[0][:1, :, :61, :70]
-    maps, padded = network.backbone(images), network.backbone(torch.nn.functional.pad(images, (0, 26, 0, 3)))
+    padding = (0, -70 % multiple, 0, -61 % multiple)
+    maps, padded = network.backbone(images), network.backbone(torch.nn.functional.pad(images, padding))
     assert [tuple(part.shape[2:]) for part in maps] == [(8, 9), (4, 5), (2, 3)]
     for part, whole in zip(maps, padded, strict=True):
         assert torch.equal(part, whole[:, :, : part.shape[2], : part.shape[3]])

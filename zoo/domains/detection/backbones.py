@@ -18,6 +18,7 @@ from zoo.layers import image_backbone, pretrained_allowed
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of RGB 0..255
 STRIDES = (8, 16, 32)
+SIDES = {1: (101, 77), 4: (100, 76), 32: (160, 96)}  # sizes whose sides divide by a number, and by hardly more
 DROP_PATH = 0.2
 SWINS: dict[str, dict[str, Any]] = {
     "swin_tiny": {"width": 96, "depths": (2, 2, 6, 2), "heads": (3, 6, 12, 24)},
@@ -60,16 +61,17 @@ class TimmMaps(nn.Module):
             except InputError as error:
                 if "strict_img_size" not in str(error):
                     raise
-                raise InputError(f"backbone: {name!r} takes images of one size only; detection has many") from error
+                del options["strict_img_size"]  # what it takes then is tried below
+                probe = image_backbone(name, **options)
         strides = probe.feature_info.reduction()
         if missing := [stride for stride in STRIDES if stride not in strides]:
             raise InputError(
                 f"backbone: {name!r} has maps of strides {', '.join(map(str, strides))}, none of "
                 f"{', '.join(map(str, missing))}; detection needs {', '.join(map(str, STRIDES))}"
             )
-        self.multiple = next((count for count in (1, STRIDES[-1]) if _takes(probe, count)), 0)
+        self.multiple = next((multiple for multiple, size in SIDES.items() if _takes(probe, size)), 0)
         if not self.multiple:
-            raise InputError(f"backbone: {name!r} takes images of some sizes only; detection has many")
+            raise InputError(f"backbone: {name!r} takes images of one size only; detection has many")
         places = [len(strides) - 1 - strides[::-1].index(stride) for stride in STRIDES]
         indices = tuple(probe.feature_info.out_indices[place] for place in places)
         model: Any = image_backbone(name, pretrained, out_indices=indices, **options)
@@ -110,12 +112,16 @@ class TimmMaps(nn.Module):
         return maps
 
 
-def _takes(probe: Any, multiple: int) -> bool:
-    """Whether a network on the meta device takes images whose sides are multiples of a number, and of nothing else."""
-    height, width = (multiple * count for count in ((101, 77) if multiple == 1 else (5, 3)))
+def _takes(probe: Any, size: tuple[int, int]) -> bool:
+    """Whether a network on the meta device takes images of a size.
+
+    True as well where it cannot be run there, so that nothing is known.
+    """
     try:
         with torch.no_grad():
-            probe.eval()(torch.empty(1, 3, height, width, device="meta"))
+            probe.eval()(torch.empty(1, 3, *size, device="meta"))
+    except NotImplementedError:  # an operation that the meta device does not have
+        return True
     except (RuntimeError, AssertionError, ValueError):  # sides that do not divide
         return False
     return True
