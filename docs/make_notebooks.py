@@ -31,7 +31,9 @@ def run_all(sources: Path, out: Path) -> Iterator[tuple[str, str]]:
     for source in sorted(sources.glob("*.py")):
         notebook = jupytext.read(source)
         with tempfile.TemporaryDirectory() as place:
-            NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": place}}).execute()
+            NotebookClient(
+                notebook, timeout=SECONDS, startup_timeout=SECONDS, resources={"metadata": {"path": place}}
+            ).execute()
         yield f"{source.stem}.md", page(notebook, source.stem, out)
 
 
