@@ -44,6 +44,17 @@ def test_a_list_may_name_both(place):
         expand([place / "list.csv"], SUFFIXES, frames)
 
 
+def test_a_list_of_another_system(place):
+    (place / "list.csv").write_bytes(b"\xef\xbb\xbffile\r\ndeep\\d.mp4\r\na.mp4\r\n")
+    assert names(expand([place / "list.csv"], SUFFIXES), place) == ["deep/d.mp4", "a.mp4"]
+    (place / "list.csv").write_text("file,note\n,nothing\n")
+    with pytest.raises(InputError, match=r"list.csv:2: '' is no file ending in .mp4"):
+        expand([place / "list.csv"], SUFFIXES, frames)
+    (place / "list.csv").write_bytes("file\ncafé.mp4\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"list.csv: is no text in UTF-8"):
+        expand([place / "list.csv"], SUFFIXES)
+
+
 def test_without_such_a_method_folders_are_only_places(place):
     assert names(expand([place], SUFFIXES), place) == ["a.mp4", "deep/c/inside.mp4", "deep/d.mp4"]
     with pytest.raises(InputError, match=r"no file in this folder ends in .mp4"):

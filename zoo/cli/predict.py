@@ -274,18 +274,24 @@ def _listed(table: Path, suffixes: Sequence[str], fits: Callable[[Path], bool]) 
     """Files of the column ``file`` of a csv."""
     import csv
 
-    with table.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        if "file" not in (reader.fieldnames or []):
-            raise InputError(f"{table}:1: no column `file`; columns are {', '.join(reader.fieldnames or []) or 'none'}")
-        files = []
-        for row in reader:
-            file = table.parent / (row["file"] or "")
-            if not fits(file):
-                raise InputError(
-                    f"{table}:{reader.line_num}: {row['file']!r} is no file ending in {', '.join(suffixes)}"
-                )
-            files.append(file)
+    from zoo.training.paths import below
+
+    files = []
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            if "file" not in (reader.fieldnames or []):
+                columns = ", ".join(reader.fieldnames or []) or "none"
+                raise InputError(f"{table}:1: no column `file`; columns are {columns}")
+            for row in reader:
+                file = below(table.parent, row["file"] or "")
+                if not row["file"] or not fits(file):
+                    raise InputError(
+                        f"{table}:{reader.line_num}: {row['file']!r} is no file ending in {', '.join(suffixes)}"
+                    )
+                files.append(file)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{table}: is no text in UTF-8 ({error.reason} at byte {error.start})") from error
     if not files:
         raise InputError(f"{table}: the list holds no file")
     return files
