@@ -17,7 +17,10 @@ import yaml
 
 from zoo.errors import InputError
 from zoo.hub.schema import check_index
-from zoo.training.documents import parse_yaml
+
+# yaml gives the last four where something is nested too deep, or a number or a date cannot be; as
+# zoo.training.documents, which costs torch
+_UNREADABLE = (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError)
 
 HOME = Path(__file__).resolve().parent
 INDEX = HOME / "index.yaml"
@@ -189,9 +192,10 @@ def _stamp(file: Path) -> tuple[int, int]:
 @cache
 def _read(file: Path, stamp: tuple[int, int]) -> tuple[tuple[Entry, ...], tuple[Backbone, ...]]:
     try:
-        tree = parse_yaml(file.read_text(encoding="utf-8"), str(file))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{file}: cannot be read as an index: {' '.join(str(error).split())[:200]}") from error
+        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except _UNREADABLE as error:
+        reason = "it is nested too deep" if isinstance(error, RecursionError) else " ".join(str(error).split())[:200]
+        raise InputError(f"{file}: cannot be read as an index: {reason}") from error
     mistakes = check_index(tree)
     if mistakes:
         raise InputError("\n".join(f"{file}: {mistake}" for mistake in mistakes[:10]))
