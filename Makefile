@@ -2,10 +2,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# the versions that CI tests with; LOCK= takes the newest that pyproject.toml allows
+LOCK ?= constraints.txt
 MODELS = $(addsuffix -small, calibration anomaly detection counting quality reid outfit ltr)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs test test-long check format evidence evidence-ltr evidence-kill evidence-anomaly evidence-calibration evidence-quality \
+.PHONY: help setup lock demo docs test test-long check format evidence evidence-ltr evidence-kill evidence-anomaly evidence-calibration evidence-quality \
 	evidence-reid evidence-outfit evidence-counting evidence-detection evidence-bench evidence-faults evidence-memory evidence-versions bench-env small clean
 
 help:
@@ -22,10 +24,15 @@ $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rankzoo needs Python 3.11 or later: make PYTHON=python3.12")'
 	@echo "setting up $(VENV) (a few minutes, mostly PyTorch)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(LOCK),--constraint $(LOCK)) --editable '.[dev]'
 	@touch $@
 
 setup: $(VENV)/.ready
+
+# writes the versions of this environment down
+lock: setup
+	@{ echo "# What CI tests with (make lock); make setup LOCK= takes the newest instead."; \
+		$(BIN)/python -m pip freeze --exclude-editable | grep '==' | sed 's/+cu[0-9]*$$//'; } > constraints.txt
 
 # the main job on real data that scikit-learn carries, and each packed model on the sample that comes with it
 demo: setup
