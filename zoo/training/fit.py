@@ -29,7 +29,9 @@ from zoo.training.settings import Settings
 from zoo.training.whole import remove_leftovers
 
 # what gloo, NCCL and the store of torch.distributed say where the other end is gone
-_PEER_LOST = re.compile(r"Connection (closed|reset)|Broken pipe|gloo|NCCL|TCPStore|process group", re.IGNORECASE)
+_PEER_LOST = re.compile(
+    r"Connection (closed|reset)( by peer)?|Broken pipe|gloo|NCCL|TCPStore|process group", re.IGNORECASE
+)
 
 
 # what a disk or its owner says
@@ -130,11 +132,11 @@ class Training:
                 f"{place}: {(error.strerror or str(error)).lower()}; when that is cured, {self._going_on()}"
             ) from error
         except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            if self.trainer.world_size == 1 or not _PEER_LOST.search(reason):
+            lost = _PEER_LOST.search(" ".join(str(error).split()))
+            if self.trainer.world_size == 1 or lost is None:
                 raise
             raise ZooError(
-                f"process {self.trainer.global_rank} lost another process of this training ({reason[-160:]}); "
+                f"process {self.trainer.global_rank} lost another process of this training ({lost[0]}); "
                 f"{self._going_on()}"
             ) from error
 
