@@ -182,8 +182,8 @@ def documented(doc: str) -> dict[str, str]:
 
 
 def cell(text: str) -> str:
-    """Text that does not end its cell."""
-    return text.replace("|", "\\|")
+    """Text that does not end its cell, without the roles of references."""
+    return re.sub(r":\w+:`~?", "`", text).replace("|", "\\|")
 
 
 def api(package: str) -> str:
