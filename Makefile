@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-# the versions that CI tests with; LOCK= takes the newest that pyproject.toml allows
-LOCK ?= constraints.txt
+# LOCK=constraints.txt installs the versions that are written down there, else the newest that pyproject.toml allows
+LOCK ?=
 MODELS = $(addsuffix -small, calibration anomaly detection counting quality reid outfit ltr)
 
 .DEFAULT_GOAL := help
@@ -31,7 +31,7 @@ setup: $(VENV)/.ready
 
 # writes the versions of this environment down
 lock: setup
-	@{ echo "# What CI tests with (make lock); make setup LOCK= takes the newest instead."; \
+	@{ echo "# Written by make lock; make setup LOCK=constraints.txt installs these."; \
 		$(BIN)/python -m pip freeze --exclude-editable | grep '==' | sed 's/+cu[0-9]*$$//'; } > constraints.txt
 
 # the main job on real data that scikit-learn carries, and each packed model on the sample that comes with it

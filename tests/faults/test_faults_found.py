@@ -57,6 +57,18 @@ def test_a_full_disk_is_told_as_such_and_leaves_the_old_checkpoint(faulty, zoo, 
     assert zoo(*options, "--resume", cwd=tmp_path).returncode == 0
 
 
+def test_a_killed_process_of_two_is_told_in_one_line(faulty, tmp_path):
+    two = ("--trainer.devices", 2, "--trainer.strategy", "ddp", "--trainer.max_epochs", 2)
+    result = faulty("rank1:8", "train", "ltr/demo", *two, "--name", "two", cwd=tmp_path)
+    assert result.returncode == 1
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error:")]
+    assert re.fullmatch(
+        r"error: process 0 lost another process of this training \([^()]+\); "
+        r"--resume goes on from runs/two/last\.ckpt",
+        line,
+    )
+
+
 def test_errors_of_saving_that_are_no_fault_of_the_disk_stay_what_they_are(tmp_path):
     with pytest.raises((AttributeError, TypeError, RuntimeError)) as caught:
         AtomicCheckpointIO().save_checkpoint({"a": lambda: 0}, tmp_path / "last.ckpt")

@@ -62,7 +62,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         with whole(target) as working, working.open("wb") as stream:
-            noting = _Noting(stream)
+            noting: Any = _Noting(stream)
             try:
                 torch.save(checkpoint, noting)
                 stream.flush()
