@@ -97,9 +97,7 @@ class BoxTable:
         key = self._key(file, name)
         return None if key is None else self._boxes[key]
 
-    def check(
-        self, files: Sequence[Path], names: Sequence[str], spare: Callable[[DataError], None] = refuse
-    ) -> None:
+    def check(self, files: Sequence[Path], names: Sequence[str], spare: Callable[[DataError], None] = refuse) -> None:
         """Refuses rows that point nowhere.
 
         Args:

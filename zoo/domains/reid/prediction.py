@@ -176,6 +176,7 @@ class RDEPrediction(ZooModule):
                     kept = [names[index] for index in there], [marks[index] for index in there]
                     before = GalleryIndex(where, kept[0], features, split, weights, kept[1])
                     before.save(place)
+        assert before is not None  # all images are known here
         print(f"gallery of {len(names)} images, {len(new)} embedded anew: {place}", file=sys.stderr)
         return before
 
