@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pickle
 import re
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import ProcessError
 from typing import Any
 
@@ -97,7 +98,18 @@ class _Watched(_MultiProcessingDataLoaderIter):
                 raise ZooError(
                     "too many open files to fetch data; raise the limit (ulimit -n) or lower data.workers"
                 ) from error
+            self._hear_of_it()
             raise LoaderDied(f"a data loader process died ({reason})") from error
+
+    def _hear_of_it(self, seconds: float = 0.5) -> None:
+        """Waits for the system to tell that a process is gone.
+
+        PyTorch raises an error of its own then, once, wherever the main process is: better here than after the end.
+        """
+        deadline = time.monotonic() + seconds
+        with suppress(RuntimeError):
+            while time.monotonic() < deadline and all(worker.is_alive() for worker in self._workers):
+                time.sleep(0.01)
 
     def _process_data(self, data: Any, worker_idx: int) -> Any:
         batch = super()._process_data(data, worker_idx)
