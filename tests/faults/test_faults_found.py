@@ -38,7 +38,7 @@ def test_an_index_that_is_too_deep_is_named(tmp_path, monkeypatch):
     file = tmp_path / "index.yaml"
     file.write_text("[" * 2000)
     monkeypatch.setenv("ZOO_INDEX", str(file))
-    with pytest.raises(InputError, match=r"index\.yaml: cannot be read as yaml: it is nested too deep"):
+    with pytest.raises(InputError, match=r"index\.yaml: cannot be read as an index: it is nested too deep"):
         list_models()
 
 

@@ -227,10 +227,12 @@ class ZooData(pl.LightningDataModule):
 
     def _usable(self, items: Items, split: Split) -> np.ndarray:
         """Indices of the items that can be read; every item is read once to know, but only where skipping is asked."""
-        if self._left_out is not None:
-            self.skipped.update(self._left_out.get(split, []))
-        if self.on_error == "stop" or self._left_out is not None:
+        if self.on_error == "stop":
             return np.arange(len(items))
+        if self._left_out is not None and isinstance(items, SourcedItems):
+            self.skipped.update(self._left_out.get(split, []))
+            sources = [items.made_of(index) for index in range(len(items))]  # a reader need not ask `kept`
+            return np.flatnonzero([source not in self.dropped for source in sources])
         good = []
         for index in range(len(items)):
             error = _error_of(items, index)

@@ -192,6 +192,9 @@ def test_a_jpeg_that_cannot_be_decoded_stops_or_is_reported(made):
     assert len(data.items("test")) == 199
     (reason,) = data.skipped
     assert reason.startswith(f"test: {file}: image 4 (airplane/0004.jpg) cannot be decoded (")
+    whole = [len(CIFAR10JPEG(root=str(root)).items(split)) for split in ("train", "val")]
+    assert [len(data.items(split)) for split in ("train", "val")] == whole  # train.npz has an airplane/0004.jpg too
+    assert len(data.skipped) == 1
 
 
 def test_class_lists(made):

@@ -15,7 +15,13 @@ from zoo.training.images import IMAGE_SUFFIXES, read_image
 
 
 class Source(Protocol):
-    """Pixels by index."""
+    """Pixels by index.
+
+    Attributes:
+        place: What tells images of one id apart that come from different places, e.g. a file and a colon.
+    """
+
+    place: str
 
     def __len__(self) -> int:
         """How many images there are."""
@@ -34,10 +40,11 @@ class Arrays:
     Args:
         images: ``(N, 3, H, W)`` uint8.
         wrong: What is wrong with images that could not be decoded, by index.
+        place: See :class:`Source`.
     """
 
-    def __init__(self, images: np.ndarray, wrong: dict[int, str] | None = None) -> None:
-        self.images, self.wrong = images, wrong or {}
+    def __init__(self, images: np.ndarray, wrong: dict[int, str] | None = None, place: str = "") -> None:
+        self.images, self.wrong, self.place = images, wrong or {}, place
 
     def __len__(self) -> int:
         return len(self.images)
@@ -57,6 +64,8 @@ class Files:
         files: One per image.
         places: Where each is named, for errors (``table.csv:7``); empty where nothing names it.
     """
+
+    place = ""  # ids are paths
 
     def __init__(self, files: Sequence[Path], places: Sequence[str] = ()) -> None:
         self.files, self.places = list(files), list(places)
@@ -115,7 +124,7 @@ class Pictures:
 
     def made_of(self, index: int) -> str:
         """The image, by its id: which are held out depends on all."""
-        return self.names[index]
+        return f"{self.source.place}{self.names[index]}"
 
     def item(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """``id``, ``label``, ``pixels (3, size, size)`` uint8, and the statistics that :func:`collate` takes."""

@@ -90,7 +90,8 @@ class CIFAR10JPEG(ImageData):
             chosen = self._part(packed.labels, split)
         images, wrong = packed.decode(chosen, strict=self.on_error == "stop")
         ids = [packed.names[int(index)] for index in chosen]
-        return Pictures(Arrays(images, wrong), packed.labels[chosen], ids, self.view(split), self.statistics)
+        source = Arrays(images, wrong, f"{file.name}:")
+        return Pictures(source, packed.labels[chosen], ids, self.view(split), self.statistics)
 
     def _part(self, labels: np.ndarray, split: Split) -> np.ndarray:
         kinds = len(np.unique(labels))
