@@ -73,7 +73,7 @@ format: setup
 	@$(BIN)/ruff format .
 
 evidence: evidence-ltr evidence-kill evidence-anomaly evidence-calibration evidence-quality evidence-reid evidence-outfit \
-	evidence-counting evidence-detection evidence-bench
+	evidence-counting evidence-detection evidence-bench evidence-faults evidence-memory
 
 # every score loss on MQ2008, 5 seeds x 5 folds; writes the table of zoo/domains/ltr/README.md
 evidence-ltr: setup

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import io
-import random
 import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from zoo.recipe import build_data, build_model, build_optimizer, build_trainer_arguments, names, read
 from zoo.training import ZooData, ZooModule
-from zoo.training.checkpoints import Reseed
+from zoo.training.checkpoints import Reseed, seed_batch
 from zoo.training.fit import build_trainer, quiet
 from zoo.training.journal import Journal
 from zoo.training.speed import Case, Work
@@ -88,7 +86,7 @@ def plain_loop(demo: Demo) -> None:
     for epoch in range(demo.epochs):
         loader.batch_sampler.set_epoch(epoch)
         for number, batch in enumerate(loader):
-            seed(epoch, number)
+            seed_batch(SEED, 0, epoch, number, module.device)  # as Reseed does, so that both loops draw the same
             loss = torch.stack(list(module.terms(batch).values())).sum()
             optimizer.zero_grad()
             loss.backward()
@@ -104,14 +102,6 @@ def fetch(demo: Demo) -> None:
         loader.batch_sampler.set_epoch(epoch)
         for _ in loader:
             continue
-
-
-def seed(epoch: int, number: int) -> None:
-    """As ``Reseed`` does, so that both loops draw the same."""
-    state = int(np.random.SeedSequence([SEED, 0, epoch, number]).generate_state(1)[0])
-    torch.default_generator.manual_seed(state)
-    np.random.seed(state)
-    random.seed(state)
 
 
 def training(domain: str, loop: Callable[[Demo], None]) -> Work:

@@ -93,14 +93,18 @@ class Reseed(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Makes what follows a function of the place in the training."""
-        place = np.random.SeedSequence([self.seed, trainer.global_rank, trainer.current_epoch, batch_idx])
-        state = int(place.generate_state(1)[0])
-        if pl_module.device.type == "cpu":  # torch.manual_seed reaches for every accelerator, and that takes a while
-            torch.default_generator.manual_seed(state)
-        else:
-            torch.manual_seed(state)
-        np.random.seed(state)
-        random.seed(state)
+        seed_batch(self.seed, trainer.global_rank, trainer.current_epoch, batch_idx, pl_module.device)
+
+
+def seed_batch(seed: int, rank: int, epoch: int, batch: int, device: torch.device) -> None:
+    """Seeds torch, numpy and random by the place in a training."""
+    state = int(np.random.SeedSequence([seed, rank, epoch, batch]).generate_state(1)[0])
+    if device.type == "cpu":  # torch.manual_seed reaches for every accelerator, and that takes a while
+        torch.default_generator.manual_seed(state)
+    else:
+        torch.manual_seed(state)
+    np.random.seed(state)
+    random.seed(state)
 
 
 class Checkpoints(Checkpoint):
