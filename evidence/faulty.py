@@ -12,11 +12,13 @@ FAULT, at the Nth time (from 1) that this process comes by:
     rank1      as step, but in the process of rank 1 only; rank0 likewise
     full       no space is left from that checkpoint on: writing fails in its middle
     gone       the folder $ZOO_FAULT_DATA is moved away, after a backward pass
+    network    every connection that is asked for is told at the end; nothing else happens
     nothing    none
 """
 
 from __future__ import annotations
 
+import atexit
 import errno
 import multiprocessing
 import os
@@ -26,7 +28,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-FAULTS = ("step", "half", "flushed", "renamed", "row", "worker", "rank0", "rank1", "full", "gone", "nothing")
+FAULTS = ("step", "half", "flushed", "renamed", "row", "worker", "rank0", "rank1", "full", "gone", "network", "nothing")
 
 
 def die() -> None:
@@ -137,14 +139,24 @@ def _in_a_write(writer: Any, fault: str, time: int) -> None:
     writer.save_checkpoint = counted
 
 
+def watch() -> None:
+    """Tells at the end which connections were asked for."""
+    sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "faults"))
+    from offline_worker import ASKED
+
+    atexit.register(lambda: print("".join(f"asked: {line}\n" for line in ASKED), end="", file=sys.stderr))
+
+
 def main() -> int:
     """Plants the fault and runs the command."""
-    from zoo.cli import main as zoo
-
     fault, _, time = sys.argv[1].partition(":")
     if fault not in FAULTS:
         raise SystemExit(f"{fault!r}: a fault is one of {', '.join(FAULTS)}")
-    if fault != "nothing":
+    if fault == "network":
+        watch()  # before anything is imported
+    from zoo.cli import main as zoo
+
+    if fault not in ("network", "nothing"):
         plant(fault, int(time or 1))
     return zoo(sys.argv[2:])
 

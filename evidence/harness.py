@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import multiprocessing
 import os
 import platform
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +76,12 @@ class Table:
 
 
 def run_all(
-    table: Table, runs: Sequence[Run], work: Callable[[Run], Mapping[str, Any]], seconds: float, plan_only: bool = False
+    table: Table,
+    runs: Sequence[Run],
+    work: Callable[[Run], Mapping[str, Any]],
+    seconds: float,
+    plan_only: bool = False,
+    jobs: int = 1,
 ) -> bool:
     """Prints the plan and an estimate, then does the runs that are not in the table yet.
 
@@ -84,6 +91,7 @@ def run_all(
         work: Gives the results of a run.
         seconds: Of one run, about.
         plan_only: Stop after the plan.
+        jobs: Runs side by side, each in a process of its own; ``work`` is a function of a module then.
 
     Returns:
         Whether all runs are finished.
@@ -92,14 +100,32 @@ def run_all(
     print(f"{table.file}: {len(runs)} runs, {len(left)} left; about {len(left) * seconds / 60:.0f} minutes", flush=True)
     if plan_only:
         return not left
-    for number, run in enumerate(left, start=1):
-        start = time.monotonic()
-        results = work(run)
-        table.add({**run, **results, "seconds": round(time.monotonic() - start, 2)})
+    for number, (run, results, took) in enumerate(_done(left, work, jobs), start=1):
+        table.add({**run, **results, "seconds": round(took, 2)})
         shown = ", ".join(f"{name} {value:.4g}" for name, value in results.items() if isinstance(value, float))
         name = " ".join(str(value) for value in run.values())
-        print(f"{number}/{len(left)} {name}: {shown} ({time.monotonic() - start:.0f} s)", flush=True)
+        print(f"{number}/{len(left)} {name}: {shown} ({took:.0f} s)", flush=True)
     return True
+
+
+def _done(
+    runs: Sequence[Run], work: Callable[[Run], Mapping[str, Any]], jobs: int
+) -> Iterator[tuple[Run, Mapping[str, Any], float]]:
+    """Runs with their results and seconds, as they are finished."""
+    if jobs == 1:
+        for run in runs:
+            yield run, *_timed(work, run)
+        return
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        begun = {pool.submit(_timed, work, run): run for run in runs}
+        for future in as_completed(begun):
+            yield begun[future], *future.result()
+
+
+def _timed(work: Callable[[Run], Mapping[str, Any]], run: Run) -> tuple[Mapping[str, Any], float]:
+    start = time.monotonic()
+    results = work(run)
+    return results, time.monotonic() - start
 
 
 def write_card(card: Path, text: str, mark: str = "evidence") -> None:

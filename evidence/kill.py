@@ -20,6 +20,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,10 @@ import yaml
 from PIL import Image
 
 FAULTY = Path(__file__).with_name("faulty.py")
+HANGS = 124
 PLANTED = ("row:2", "step:3", "half:2", "flushed:1", "renamed:2", "worker:2")
+# what is killed beside the process that was started, and what that one must say of it
+SURVIVED = {"worker": "a data loader process died", "rank1": "lost another process of this training"}
 
 
 @dataclass
@@ -54,15 +58,25 @@ def start(fault: str, arguments: Sequence[str]) -> subprocess.Popen[str]:
     )
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Its exit status and what it said; what is left of its group is ended."""
-    _, errors = process.communicate(timeout=1800)
-    if process.returncode < 0:
-        try:
+def finish(process: subprocess.Popen[str], seconds: float = 1800) -> tuple[int, str]:
+    """Its exit status and what it and its children said; what is left of its group is ended.
+
+    Args:
+        process: As started.
+        seconds: After which it counts as hanging: status 124.
+    """
+    code = None
+    try:
+        _, errors = process.communicate(timeout=seconds)  # to the end of the last child that may still write
+    except subprocess.TimeoutExpired:
+        code = HANGS
+    if code == HANGS or process.returncode < 0:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return process.returncode, errors
-    return process.returncode, errors
+    if code == HANGS:
+        _, errors = process.communicate()
+        errors += f"\nstill running after {seconds:.0f} s"
+    return process.returncode if code is None else code, errors
 
 
 def broken(folder: Path) -> list[str]:
@@ -129,11 +143,13 @@ def trial(recipe: str, name: str, extra: Sequence[str], planted: Sequence[str], 
         seed: Of the moments.
     """
     whole, killed = Path("runs") / name / "whole", Path("runs") / name / "killed"
+    outcome, chance, begun = Outcome(), random.Random(seed), time.monotonic()
     code, errors = finish(start("nothing", ["train", recipe, "--name", f"{name}/whole", "--overwrite", *extra]))
     if code:
-        raise SystemExit(f"{recipe}: the uninterrupted run failed:\n{errors}")
+        outcome.wrong.append(f"{recipe}: the uninterrupted run failed: {errors}")
+        return outcome
     span = float(pd.read_csv(whole / "metrics.csv")["time"].iloc[-1])
-    outcome, chance = Outcome(), random.Random(seed)
+    before = max(0.0, time.monotonic() - begun - span)  # until training begins, and after it
     arguments = ["train", recipe, "--name", f"{name}/killed", *extra]
     flags = ["--overwrite"]
     for fault in planted:
@@ -141,24 +157,28 @@ def trial(recipe: str, name: str, extra: Sequence[str], planted: Sequence[str], 
         code, errors = finish(start(fault, [*arguments, *workers, *flags]))
         _judge(outcome, fault.partition(":")[0], code, errors, killed)
         flags = ["--resume"]
-    while sum(outcome.kills.values()) < kills + len(planted):
+    tries = 0
+    while sum(outcome.kills.values()) < kills + len(planted) and (tries := tries + 1) <= 4 * kills:
         process = start("nothing", [*arguments, *flags])
-        flags = ["--resume"]
-        if _random(process, killed, chance.uniform(0, span / 2)):
-            _judge(outcome, "random", *finish(process), killed)
+        early = tries % 5 == 3  # before it trains: nothing may be lost by then either
+        if _random(process, killed, chance.uniform(0, before if early else span / 2), early):
+            _judge(outcome, "early" if early else "random", *finish(process), killed)
+            flags = ["--resume"] if killed.is_dir() else []
         else:  # over before: that one is whole, the next begins anew
             code, errors = finish(process)
             outcome.wrong += [f"resume failed: {errors}"] * bool(code) or compare(whole, killed)
             flags = ["--overwrite"]
+    if sum(outcome.kills.values()) < kills + len(planted):
+        outcome.wrong.append(f"{tries} trainings were over before they could be killed")
     code, errors = finish(start("nothing", [*arguments, *flags]))
     outcome.wrong += [f"the last resume failed: {errors}"] * bool(code) or compare(whole, killed)
     return outcome
 
 
-def _random(process: subprocess.Popen[str], folder: Path, delay: float) -> bool:
-    """Kills some time after the training got going; False where it was over first."""
+def _random(process: subprocess.Popen[str], folder: Path, delay: float, early: bool) -> bool:
+    """Kills some time after the training got going, or the process; False where it was over first."""
     begun, journal = time.time(), folder / "metrics.csv"
-    while process.poll() is None and not (journal.exists() and journal.stat().st_mtime > begun):
+    while not early and process.poll() is None and not (journal.exists() and journal.stat().st_mtime > begun):
         time.sleep(0.002)
     try:
         process.wait(delay)
@@ -171,10 +191,10 @@ def _random(process: subprocess.Popen[str], folder: Path, delay: float) -> bool:
 def _judge(outcome: Outcome, kind: str, code: int, errors: str, folder: Path) -> None:
     """Notes a kill, and what is wrong after it."""
     outcome.kills[kind] += 1
-    if kind == "worker":
+    if kind in SURVIVED:
         said = [line for line in errors.splitlines() if line.startswith("error:")]
-        if code != 1 or len(said) != 1 or "a data loader process died" not in said[0] or "--resume" not in said[0]:
-            outcome.wrong.append(f"a killed loader process gave status {code}: {errors.strip()[-300:]}")
+        if code != 1 or len(said) != 1 or SURVIVED[kind] not in said[0] or "--resume" not in said[0]:
+            outcome.wrong.append(f"a killed {kind} gave status {code}: {errors.strip()[-300:]}")
     elif code != -signal.SIGKILL:
         outcome.wrong.append(f"{kind}: not killed, status {code}: {errors.strip()[-300:]}")
     outcome.wrong += broken(folder)
