@@ -39,7 +39,7 @@ def killed(run: Run) -> Result:
     """Kills at exact places or random moments, one process; or one of two processes killed."""
     name, part = f"{_place(run).relative_to('runs')}", run["part"]
     if run["fault"] == RANKS:
-        outcome = kill.trial(f"{run['domain']}/demo", name, TWO, ("rank1:3", "rank0:3"), kills=0)
+        outcome = kill.trial(f"{run['domain']}/demo", name, TWO, ("rank1:13", "rank0:7"), kills=0)
     else:
         planted, moments = KILLS[part]
         outcome = kill.trial(f"{run['domain']}/demo", name, (), planted, moments, seed=list(KILLS).index(part))

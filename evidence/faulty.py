@@ -7,6 +7,8 @@ FAULT, at the Nth time (from 1) that this process comes by:
     half       SIGKILL when half of a checkpoint is on the disk
     flushed    SIGKILL when all of it is, before it is renamed
     renamed    SIGKILL right after it has got its name
+    recipe     SIGKILL when the recipe is written beside its place in the run folder, before it is renamed
+    cleared    SIGKILL when the Nth file of an earlier run is deleted
     row        SIGKILL right after a row of metrics.csv
     worker     SIGKILL to one of the loader processes, after a backward pass; the training itself lives on
     rank1      as step, but in the process of rank 1 only; rank0 likewise
@@ -28,7 +30,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-FAULTS = ("step", "half", "flushed", "renamed", "row", "worker", "rank0", "rank1", "full", "gone", "network", "nothing")
+FAULTS = (
+    "step", "half", "flushed", "renamed", "recipe", "cleared", "row", "worker", "rank0", "rank1", "full", "gone",
+    "network", "nothing",
+)  # fmt: skip
 
 
 def die() -> None:
@@ -72,6 +77,10 @@ def plant(fault: str, time: int) -> None:
         at(torch.Tensor, "backward", time, die)
     elif fault == "worker":
         at(torch.Tensor, "backward", time, kill_loader)
+    elif fault == "recipe":
+        at(os, "replace", time, die, before=True)
+    elif fault == "cleared":
+        at(os, "unlink", time, die)
     elif fault == "row":
         at(journal.Table, "add", time, die)
     elif fault == "gone":

@@ -1,10 +1,14 @@
 """What fuzzing and faults found, each as a test."""
 
 import json
+import os
 import re
+import signal
+from contextlib import suppress
 
 import pytest
 
+from zoo.cli import training
 from zoo.domains.counting import PointsJSON
 from zoo.errors import InputError, ZooError
 from zoo.training import DataError
@@ -74,3 +78,39 @@ def test_errors_of_saving_that_are_no_fault_of_the_disk_stay_what_they_are(tmp_p
         AtomicCheckpointIO().save_checkpoint({"a": lambda: 0}, tmp_path / "last.ckpt")
     assert not isinstance(caught.value, OSError | ZooError)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_is_killed_while_it_begins_can_be_started_again(faulty, zoo, tmp_path):
+    """It left half a recipe, and the folder counted as somebody else's."""
+    options = ("train", "ltr/demo", "--trainer.max_epochs", 1, "--name", "young")
+    assert faulty("recipe", *options, cwd=tmp_path).returncode == -signal.SIGKILL
+    assert [file.suffix for file in (tmp_path / "runs/young").iterdir()] == [".tmp"]
+    assert zoo(*options, cwd=tmp_path).returncode == 0
+    assert not list((tmp_path / "runs/young").glob(".*.tmp"))
+
+
+@pytest.mark.parametrize("killed", range(8))
+def test_a_run_that_is_killed_while_another_is_cleared_away_stays_one(tmp_path, monkeypatch, killed):
+    """Its recipe went first, and the folder counted as somebody else's."""
+    folder, files = tmp_path / "run", ("recipe.yaml", "a.csv", "last.ckpt", "best.ckpt", "pictures/1.png", "z.json")
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("a: 1\n")
+    left = iter(range(killed))
+    unlink = os.unlink
+
+    def dying(*given, **named):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        unlink(*given, **named)
+
+    monkeypatch.setattr(os, "unlink", dying)
+    with suppress(KeyboardInterrupt):
+        training._clear(folder)
+    monkeypatch.undo()
+    assert (folder / "recipe.yaml").is_file()
+    names = {file.name for file in folder.iterdir()}
+    assert killed < 2 or not names & {"last.ckpt", "best.ckpt"}
+    assert killed < 5 or names == {"recipe.yaml"}
+    if killed >= 2:
+        training._guard(folder, "a: 1\n", resume=False, overwrite=False)  # it starts anew

@@ -135,9 +135,12 @@ def _build(recipe: Recipe, text: str) -> tuple[ZooModule, ZooData]:
 
 def _guard(folder: Path, text: str, resume: bool, overwrite: bool) -> None:
     """Refuses to mix two runs in one folder."""
-    used = folder.is_dir() and any(folder.iterdir())
+    from zoo.training.whole import is_leftover
+
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; give another --name")
+    # a run that was killed while it began leaves half a recipe behind, or nothing
+    used = folder.is_dir() and any(not is_leftover(file) for file in folder.iterdir())
     if not used:
         if resume and not folder.is_dir():
             raise InputError(f"nothing to resume: {folder} does not exist")
@@ -171,13 +174,24 @@ def _differences(before: Any, now: Any, key: str) -> list[str]:
     return [] if before == now else [key.replace(".init_args", "")]
 
 
+def _clear(folder: Path) -> None:
+    """Empties a run folder but for its recipe, which is overwritten next; one cut short leaves a run to start anew."""
+    for name in ("last.ckpt", "best.ckpt"):
+        (folder / name).unlink(missing_ok=True)
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry.name != "recipe.yaml":
+            entry.unlink()
+
+
 def _open(folder: Path, text: str, resume: bool, skipped: Mapping[str, int]) -> None:
     """Makes the run folder with the recipe in it, and the list of data that was skipped."""
     from zoo.training.faults import listing, summary
     from zoo.training.whole import write_whole
 
-    if not resume and folder.is_dir():  # what is in it was asked to be deleted, or holds no checkpoint
-        shutil.rmtree(folder)
+    if folder.is_dir() and not (resume and (folder / "last.ckpt").exists()):  # asked for, or there is no checkpoint
+        _clear(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "recipe.yaml", text)
     if skipped:

@@ -29,6 +29,11 @@ def write_whole(file: Path, text: str) -> None:
         working.write_text(text, encoding="utf-8")
 
 
+def is_leftover(file: Path) -> bool:
+    """Whether a file is one that a killed process did not finish."""
+    return file.name.startswith(".") and file.suffix == ".tmp"
+
+
 def remove_leftovers(folder: Path) -> None:
     """Removes the unfinished files that a killed process left in a folder and in those below."""
     for file in folder.rglob(".*.tmp"):
