@@ -58,7 +58,7 @@ def start(fault: str, arguments: Sequence[str]) -> subprocess.Popen[str]:
     )
 
 
-def finish(process: subprocess.Popen[str], seconds: float = 1800) -> tuple[int, str]:
+def finish(process: subprocess.Popen[str], seconds: float = 600) -> tuple[int, str]:
     """Its exit status and what it and its children said; what is left of its group is ended.
 
     Args:

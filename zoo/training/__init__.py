@@ -1,6 +1,6 @@
 """First floor: what every domain's Lightning code inherits."""
 
-from zoo.training.data import DataError, Split, ZooData, refuse
+from zoo.training.data import DataError, Split, ZooData, refuse, usable
 from zoo.training.features import FeatureStore
 from zoo.training.groups import ParameterGroup, parameter_groups
 from zoo.training.images import (
@@ -51,4 +51,5 @@ __all__ = [
     "read_image",
     "refuse",
     "resize_shorter",
+    "usable",
 ]

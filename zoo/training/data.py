@@ -19,6 +19,7 @@ from zoo.training.root import resolve_root, synthesized
 
 Split = Literal["train", "val", "test"]
 Record = TypeVar("Record")
+Made = TypeVar("Made")
 
 
 class DataError(InputError):
@@ -310,6 +311,25 @@ def refuse(error: DataError) -> None:
         DataError: As given.
     """
     raise error
+
+
+def usable(
+    records: Iterable[Record], make: Callable[[Record], Made], spare: Callable[[DataError], None] = refuse
+) -> list[Made]:
+    """What is made of every record that can be used.
+
+    Args:
+        records: E.g. the rows of a table.
+        make: Raises :class:`DataError` for one that cannot be used.
+        spare: Told of those.
+    """
+    made = []
+    for record in records:
+        try:
+            made.append(make(record))
+        except DataError as error:
+            spare(error)
+    return made
 
 
 def _error_of(items: Items, index: int) -> DataError | None:

@@ -9,8 +9,8 @@ from zoo.domains.quality.data import Faces, QualityData, require_word, split_by_
 from zoo.domains.quality.pairs import PARTNERS, Plan
 from zoo.domains.quality.photos import Photo
 from zoo.domains.quality.synthesis import synthesize_agiqa
-from zoo.domains.quality.tables import read_table, require_distinct
-from zoo.training import DataError
+from zoo.domains.quality.tables import Line, Spare, distinct, read_table
+from zoo.training import DataError, refuse, usable
 
 Score = Literal["quality", "align"]
 SCORES: tuple[str, ...] = get_args(Score)
@@ -37,24 +37,23 @@ class Generated(NamedTuple):
     place: str
 
 
-def read_agiqa(file: Path) -> list[Generated]:
+def read_agiqa(file: Path, spare: Spare = refuse) -> list[Generated]:
     """Reads ``data.csv``.
+
+    Args:
+        file: The csv.
+        spare: What is done about a line that cannot be used; such a line is left out.
 
     Raises:
         DataError: A column is missing, a value is malformed, or an image stands twice; names file and line.
     """
-    lines = read_table(file, ("name", "prompt", "mos_quality", "mos_align"))
-    require_distinct(lines, "name")
-    return [
-        Generated(
-            line.text("name"),
-            line.text("prompt"),
-            line.number_of("mos_quality"),
-            line.number_of("mos_align"),
-            line.place,
-        )
-        for line in lines
-    ]
+    lines = read_table(file, ("name", "prompt", "mos_quality", "mos_align"), spare=spare)
+
+    def generated(line: Line) -> Generated:
+        scores = line.number_of("mos_quality"), line.number_of("mos_align")
+        return Generated(line.text("name"), line.text("prompt"), *scores, line.place)
+
+    return usable(distinct(lines, "name", spare), generated, spare)
 
 
 class AGIQA3K(QualityData):
@@ -130,7 +129,9 @@ class AGIQA3K(QualityData):
         table = next((root / name for name in TABLES if (root / name).is_file()), None)
         if table is None:
             raise DataError(f"{root}: there is no table data.csv (name, prompt, ..., mos_quality, ..., mos_align, ...)")
-        generated = read_agiqa(table)
+        generated = self.kept(read_agiqa(table, self.spare), lambda one: one.image)
+        if not generated:
+            raise DataError(f"{table}: holds no line that can be used")
         places = [root / folder for folder in FOLDERS]
         folder = next((place for place in places if (place / generated[0].image).is_file()), root)
         splits = split_by_seed([one.prompt for one in generated], self.split_seed, **_SHARES)

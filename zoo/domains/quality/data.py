@@ -160,7 +160,8 @@ class QualityData(ZooData):
     def _with_faces(self, root: Path, photos: list[Photo]) -> list[Photo]:
         if self.faces == "none":
             return photos
-        finder = face_finder(self.faces, *(str(path) if path else None for path in self._face_files(root)))
+        table, yunet = (str(path) if path else None for path in self._face_files(root))
+        finder = face_finder(self.faces, table, yunet, self.spare)
         if isinstance(finder, BoxTable):
             known = [(photo.file, photo.name) for photo in self._all(root)]
             known += [(root / name, name) for name in sorted(self.dropped)]  # left out, but no strangers
@@ -206,7 +207,7 @@ class QualityData(ZooData):
         file = cast(Path, below(root, self.pairs_file))
         known = {stem(photo.name): Scored(photo.name, photo.scene, photo.score) for photo in self._all(root)}
         places = {stem(photos.name(int(index))): place for place, index in enumerate(subset)}
-        pairs = read_pairs(file, known, self.labels())
+        pairs = read_pairs(file, known, self.labels(), self.spare)
         used = [(places[one], places[two]) for one, two in pairs if one in places and two in places]
         if not used:
             raise DataError(f"{file}: none of {len(pairs)} pairs is of training images")

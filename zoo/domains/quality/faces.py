@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import InputError
-from zoo.training import DataError, FeatureStore, read_image, refuse
+from zoo.training import DataError, FeatureStore, read_image, refuse, usable
 
 Faces = Literal["none", "csv", "cascade", "yunet"]
 FACES: tuple[Faces, ...] = get_args(Faces)
@@ -80,17 +80,18 @@ class BoxTable:
 
     Args:
         file: The csv.
+        spare: What is done about a row that is wrong; such a row is left out.
 
     Raises:
         DataError: It cannot be read, lacks a column, or a row is wrong; names file and line.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, spare: Callable[[DataError], None] = refuse) -> None:
         self.file = file
         self.lines: dict[str, int] = {}
         self._boxes: dict[str, Box | None] = {}
         self._confidence: dict[str, float] = {}
-        self._read()
+        self._read(spare)
 
     def find(self, file: Path, name: str) -> Box | None:
         """The box of the row whose ``file`` is the longest end of the name or the path; None without a row."""
@@ -138,7 +139,7 @@ class BoxTable:
                     return key
         return None
 
-    def _read(self) -> None:
+    def _read(self, spare: Callable[[DataError], None]) -> None:
         try:
             with self.file.open(newline="", encoding="utf-8-sig") as stream:
                 reader = csv.DictReader(stream)
@@ -149,8 +150,7 @@ class BoxTable:
                         f"{self.file}:1: no column {', '.join(missing)}; boxes need {', '.join(COLUMNS)}, "
                         f"found {', '.join(columns) or 'nothing'}"
                     )
-                for row in reader:
-                    self._add(row, reader.line_num)
+                usable(reader, lambda row: self._add(row, reader.line_num), spare)
         except FileNotFoundError as error:
             raise DataError(f"{self.file}: there is no such csv of face boxes") from error
         except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -294,13 +294,19 @@ def _scaled(corners: Sequence[float], scale: float) -> Box | None:
     return box if box.right > box.left and box.bottom > box.top else None
 
 
-def face_finder(faces: Faces = "none", boxes: str | Path | None = None, yunet: str | Path | None = None) -> Finder:
+def face_finder(
+    faces: Faces = "none",
+    boxes: str | Path | None = None,
+    yunet: str | Path | None = None,
+    spare: Callable[[DataError], None] = refuse,
+) -> Finder:
     """What finds faces, as a recipe chooses it.
 
     Args:
         faces: ``none`` (the whole image), ``csv``, ``cascade`` or ``yunet``.
         boxes: The csv of ``csv``.
         yunet: The onnx file of ``yunet``.
+        spare: What is done about a wrong row of the csv.
 
     Raises:
         InputError: The word is unknown, or its file is not given, not there or not fit.
@@ -311,7 +317,7 @@ def face_finder(faces: Faces = "none", boxes: str | Path | None = None, yunet: s
         if faces == owner and given is None:
             raise InputError(f"faces: {owner} needs a file: {name}: FILE")
     if faces == "csv":
-        return BoxTable(Path(str(boxes)).expanduser())
+        return BoxTable(Path(str(boxes)).expanduser(), spare)
     if faces == "yunet":
         return YuNet(Path(str(yunet)).expanduser())
     return Cascade() if faces == "cascade" else NoFaces()

@@ -9,9 +9,9 @@ from zoo.domains.quality.data import Faces, QualityData, split_by_seed
 from zoo.domains.quality.pairs import PARTNERS, Plan
 from zoo.domains.quality.photos import Photo
 from zoo.domains.quality.synthesis import synthesize_koniq
-from zoo.domains.quality.tables import read_table, require_distinct
+from zoo.domains.quality.tables import Line, Spare, distinct, read_table
 from zoo.errors import InputError
-from zoo.training import DataError, Split
+from zoo.training import DataError, Split, refuse, usable
 
 SETS: dict[str, Split] = {"training": "train", "validation": "val", "test": "test"}
 OFFICIAL, SCORES, LIQE_LABELS = (
@@ -40,32 +40,34 @@ class Rated(NamedTuple):
     place: str
 
 
-def read_koniq(file: Path) -> list[Rated]:
+def read_koniq(file: Path, spare: Spare = refuse) -> list[Rated]:
     """Reads any of the three tables that KonIQ-10k goes with, told apart by their names.
 
     Args:
         file: ``koniq10k_distributions_sets.csv`` (official sets), ``koniq10k_scores_and_distributions.csv``, or LIQE's
             ``koniq10k_all_clip.txt`` (tab-separated, no header).
+        spare: What is done about a line that cannot be used; such a line is left out.
 
     Raises:
         DataError: A column is missing, a value is malformed, or an image stands twice; names file and line.
     """
     if file.suffix == ".txt":
-        lines = read_table(file, (), "\t", _LIQE_COLUMNS)
-        require_distinct(lines, "image")
-        return [
-            Rated(PurePosixPath(line.text("image")).name, line.number_of("MOS"), None, line.place) for line in lines
-        ]
+        lines = read_table(file, (), "\t", _LIQE_COLUMNS, spare)
+
+        def unsorted(line: Line) -> Rated:
+            return Rated(PurePosixPath(line.text("image")).name, line.number_of("MOS"), None, line.place)
+
+        return usable(distinct(lines, "image", spare), unsorted, spare)
     official = file.name == OFFICIAL
-    lines = read_table(file, ("image_name", "MOS", "set") if official else ("image_name", "MOS"))
-    require_distinct(lines, "image_name")
-    rated = []
-    for line in lines:
+    lines = read_table(file, ("image_name", "MOS", "set") if official else ("image_name", "MOS"), spare=spare)
+
+    def rated(line: Line) -> Rated:
         word = line.text("set") if official else ""
         if official and word not in SETS:
             raise DataError(f"{line.place}: set is {word!r}, expected {', '.join(SETS)}")
-        rated.append(Rated(line.text("image_name"), line.number_of("MOS"), SETS.get(word), line.place))
-    return rated
+        return Rated(line.text("image_name"), line.number_of("MOS"), SETS.get(word), line.place)
+
+    return usable(distinct(lines, "image_name", spare), rated, spare)
 
 
 class KonIQ10k(QualityData):
@@ -147,7 +149,7 @@ class KonIQ10k(QualityData):
         folder = next((name for name in IMAGES if (root / name).is_dir()), None)
         if folder is None:
             raise DataError(f"{root}: there is no folder of images, neither {IMAGES[0]} nor {IMAGES[1]}")
-        rated = read_koniq(table)
+        rated = self.kept(read_koniq(table, self.spare), lambda one: f"{folder}/{one.image}")
         drawn = split_by_seed([one.image for one in rated], self.split_seed, **_SHARES)
         return [
             Photo(

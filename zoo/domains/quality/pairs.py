@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from zoo.domains.quality.tables import read_table
+from zoo.domains.quality.tables import Line, Spare, read_table
 from zoo.errors import InputError
-from zoo.training import DataError, EpochOrder
+from zoo.training import DataError, EpochOrder, refuse, usable
 from zoo.training.order import Key, Times
 
 Plan = Literal["csv", "batch", "epoch"]
@@ -73,13 +73,16 @@ def _groups(scenes: Sequence[str]) -> dict[str, np.ndarray]:
     return {scene: np.array(rows) for scene, rows in found.items()}
 
 
-def read_pairs(file: Path, known: Mapping[str, Scored], labels: str = "the scores") -> list[tuple[str, str]]:
+def read_pairs(
+    file: Path, known: Mapping[str, Scored], labels: str = "the scores", spare: Spare = refuse
+) -> list[tuple[str, str]]:
     """Reads a file of pairs: the released columns, each a second time with `` second`` behind, or ``first,second``.
 
     Args:
         file: The csv.
         known: Every image of the data set by its stem, of all splits.
         labels: What the scores of ``known`` are, for messages.
+        spare: What is done about a pair that cannot be used; such a pair is left out.
 
     Returns:
         Stems of the two images of each pair.
@@ -88,11 +91,11 @@ def read_pairs(file: Path, known: Mapping[str, Scored], labels: str = "the score
         DataError: An image is not known, the two are of different scenes, or the file's own score of an image is not
             that of ``known`` (then it is about another attribute); names file and line.
     """
-    header = read_table(file, ())[0].values
+    header = read_table(file, (), spare=spare)[0].values
     released = "IMAGE" + SECOND in header
     columns = ("IMAGE", "IMAGE" + SECOND) if released else ("first", "second")
-    pairs: list[tuple[str, str]] = []
-    for line in read_table(file, columns):
+
+    def pair(line: Line) -> tuple[str, str]:
         one, two = stem(line.text(columns[0])), stem(line.text(columns[1]))
         for name, score in ((one, "JOD"), (two, "JOD" + SECOND)):
             if name not in known:
@@ -109,8 +112,9 @@ def read_pairs(file: Path, known: Mapping[str, Scored], labels: str = "the score
                 f"{line.place}: {one} is of scene {known[one].scene}, {two} of {known[two].scene}; "
                 "only images of one scene can be compared"
             )
-        pairs.append((one, two))
-    return pairs
+        return one, two
+
+    return usable(read_table(file, columns, spare=spare), pair, spare)
 
 
 class PairOrder(EpochOrder):

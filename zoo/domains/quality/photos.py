@@ -89,6 +89,10 @@ class Photos:
         """What an item is called."""
         return self.photos[index].name
 
+    def made_of(self, index: int) -> str:
+        """The photograph: which are held out, and which are compared, depends on all."""
+        return self.photos[index].name
+
     def pixels(self, index: int) -> tuple[Tensor, Box | None]:
         """The image of an item, uint8 ``(3, H, W)``, upright, and the face box in its pixels."""
         photo = self.photos[index]

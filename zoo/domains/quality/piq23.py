@@ -10,9 +10,9 @@ from zoo.domains.quality.data import Faces, QualityData, require_word, split_by_
 from zoo.domains.quality.pairs import PARTNERS, SECOND, Plan, fixed_pairs
 from zoo.domains.quality.photos import Photo
 from zoo.domains.quality.synthesis import synthesize_piq23
-from zoo.domains.quality.tables import Line, read_table, require_distinct, write_table
+from zoo.domains.quality.tables import Line, Spare, distinct, read_table, write_table
 from zoo.errors import InputError
-from zoo.training import DataError, Split
+from zoo.training import DataError, Split, refuse, usable
 
 Attribute = Literal["details", "exposure", "overall"]
 ATTRIBUTES: tuple[str, ...] = get_args(Attribute)
@@ -51,54 +51,49 @@ class Portrait(NamedTuple):
     line: Line
 
 
-def read_portraits(file: Path, scored: bool = True) -> list[Portrait]:
+def read_portraits(file: Path, scored: bool = True, spare: Spare = refuse) -> list[Portrait]:
     """Reads a table of portraits: ``Scores_*.csv`` and the split tables of PIQ23, or those of NTIRE 2024.
 
     Args:
         file: The csv.
         scored: Whether it has scores; NTIRE's test table has none, its ``jod`` are NaN.
+        spare: What is done about a line that cannot be used; such a line is left out.
 
     Raises:
         DataError: A column is missing, a value is malformed, or an image stands twice.
     """
-    lines = read_table(file, [column for column in _COLUMNS if scored or column != "JOD"])
-    require_distinct(lines, "IMAGE")
-    return [
-        Portrait(
-            line.text("IMAGE"),
-            line.text("IMAGE PATH").replace("\\", "/"),
-            line.number_of("JOD") if scored else math.nan,
-            line.text("SCENE"),
-            line,
-        )
-        for line in lines
-    ]
+    lines = read_table(file, [column for column in _COLUMNS if scored or column != "JOD"], spare=spare)
+
+    def portrait(line: Line) -> Portrait:
+        path, jod = line.text("IMAGE PATH").replace("\\", "/"), line.number_of("JOD") if scored else math.nan
+        return Portrait(line.text("IMAGE"), path, jod, line.text("SCENE"), line)
+
+    return usable(distinct(lines, "IMAGE", spare), portrait, spare)
 
 
-def read_device_split(file: Path) -> dict[str, bool]:
+def read_device_split(file: Path, spare: Spare = refuse) -> dict[str, bool]:
     """Reads ``Device Split.csv``: whether each image is tested on.
 
     Raises:
         DataError: A line is neither Train nor Test, or an image stands twice.
     """
-    return _read_split(file, "IMAGE")
+    return _read_split(file, "IMAGE", spare)
 
 
-def read_scene_split(file: Path) -> dict[str, bool]:
+def read_scene_split(file: Path, spare: Spare = refuse) -> dict[str, bool]:
     """Reads ``Scene Split.csv``: whether each scene is tested on."""
-    return _read_split(file, "SCENE")
+    return _read_split(file, "SCENE", spare)
 
 
-def _read_split(file: Path, column: str) -> dict[str, bool]:
-    lines = read_table(file, (column, "SPLIT"))
-    require_distinct(lines, column)
-    found = {}
-    for line in lines:
+def _read_split(file: Path, column: str, spare: Spare) -> dict[str, bool]:
+    def tested(line: Line) -> tuple[str, bool]:
         word = line.text("SPLIT")
         if word not in ("Train", "Test"):
             raise DataError(f"{line.place}: SPLIT is {word!r}, expected Train or Test")
-        found[line.text(column)] = word == "Test"
-    return found
+        return line.text(column), word == "Test"
+
+    lines = read_table(file, (column, "SPLIT"), spare=spare)
+    return dict(usable(distinct(lines, column, spare), tested, spare))
 
 
 class PIQ23(QualityData):
@@ -192,13 +187,16 @@ class PIQ23(QualityData):
             DataError: A table is missing or malformed, an image's path is of another attribute, or the split does not
                 know an image or scene.
         """
-        portraits, tested = self._official(root)
         folder = self.attribute.capitalize()
-        for portrait in portraits:
-            if portrait.path != f"{folder}/{portrait.image}":
-                raise DataError(
-                    f"{portrait.line.place}: IMAGE PATH is {portrait.path}, expected {folder}/{portrait.image}"
-                )
+
+        def own(found: tuple[Portrait, bool]) -> tuple[Portrait, bool]:
+            portrait, wanted = found[0], f"{folder}/{found[0].image}"
+            if portrait.path != wanted:
+                raise DataError(f"{portrait.line.place}: IMAGE PATH is {portrait.path}, expected {wanted}")
+            return found
+
+        official = self.kept(usable(self._official(root), own, self.spare), lambda found: found[0].path)
+        portraits, tested = [portrait for portrait, _ in official], [test for _, test in official]
         splits = self._splits(portraits, tested)
         return [
             Photo(
@@ -212,34 +210,39 @@ class PIQ23(QualityData):
             for portrait, split in zip(portraits, splits, strict=True)
         ]
 
-    def _official(self, root: Path) -> tuple[list[Portrait], list[bool]]:
+    def _official(self, root: Path) -> list[tuple[Portrait, bool]]:
         """All portraits, and whether each is in the official test part."""
         kind = self.split.capitalize()
         halves = [f"{kind}Split_{part}_{self.labels()}" for part in ("Train", "Test")]
         found = [_find(root, half, f"Test split/{kind} Split/{half}") for half in halves]
         if found[0] is not None and found[1] is not None:
-            train, test = (read_portraits(half) for half in found if half is not None)
+            train, test = (read_portraits(half, spare=self.spare) for half in found if half is not None)
             twice = {portrait.image for portrait in train} & {portrait.image for portrait in test}
-            if twice:
-                raise DataError(f"{found[1]}: {min(twice)} stands in {found[0].name} too")
-            return [*train, *test], [False] * len(train) + [True] * len(test)
-        portraits = read_portraits(_require(root, self.labels(), f"Scores/{self.labels()}"))
-        return portraits, self._tested(root, portraits)
+            for image in sorted(twice):  # tested, and so in no training
+                self.spare(DataError(f"{found[1]}: {image} stands in {found[0].name} too"))
+            parts = [([one for one in train if one.image not in twice], False), (test, True)]
+            return [(portrait, tested) for half, tested in parts for portrait in half]
+        portraits = read_portraits(_require(root, self.labels(), f"Scores/{self.labels()}"), spare=self.spare)
+        return self._tested(root, portraits)
 
-    def _tested(self, root: Path, portraits: list[Portrait]) -> list[bool]:
+    def _tested(self, root: Path, portraits: list[Portrait]) -> list[tuple[Portrait, bool]]:
         """Whether each portrait is in the official test part, by the table of the split."""
         if self.split == "device":
             file = _require(root, "Device Split.csv", "Test split/Device Split.csv")
-            known, names = read_device_split(file), [portrait.image for portrait in portraits]
+            known, by_scene = read_device_split(file, self.spare), False
         else:
             table = _find(root, "Scene Split.csv", "Test split/Scene Split.csv")
             if table is None:
-                return [portrait.scene in TEST_SCENES for portrait in portraits]
-            file, known, names = table, read_scene_split(table), [portrait.scene for portrait in portraits]
-        for portrait, name in zip(portraits, names, strict=True):
+                return [(portrait, portrait.scene in TEST_SCENES) for portrait in portraits]
+            file, known, by_scene = table, read_scene_split(table, self.spare), True
+
+        def tested(portrait: Portrait) -> tuple[Portrait, bool]:
+            name = portrait.scene if by_scene else portrait.image
             if name not in known:
                 raise DataError(f"{portrait.line.place}: {file.name} does not say where {name} belongs")
-        return [known[name] for name in names]
+            return portrait, known[name]
+
+        return usable(portraits, tested, self.spare)
 
     def _splits(self, portraits: list[Portrait], tested: list[bool]) -> list[Split]:
         """Train, validation or test of each portrait; images of the official test part are trained on in no case."""

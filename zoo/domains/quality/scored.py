@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -9,9 +10,9 @@ from zoo.domains.quality.data import Faces, QualityData, split_by_seed
 from zoo.domains.quality.pairs import PARTNERS, Plan
 from zoo.domains.quality.photos import Photo
 from zoo.domains.quality.synthesis import synthesize_scored
-from zoo.domains.quality.tables import read_table, require_distinct
+from zoo.domains.quality.tables import Line, distinct, read_table
 from zoo.errors import InputError
-from zoo.training import DataError, Split
+from zoo.training import DataError, Split, usable
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -97,22 +98,25 @@ class ScoredImages(QualityData):
             DataError: The table is missing or malformed; names file and line.
         """
         file = root / self.table
-        lines = read_table(file, ("path", "score"))
-        require_distinct(lines, "path")
+        lines = read_table(file, ("path", "score"), spare=self.spare)
         has_scene, has_split = (column in lines[0].values for column in ("scene", "split"))
-        scenes = [line.text("scene") if has_scene else "all" for line in lines]
-        units = scenes if len(set(scenes)) >= len(SPLITS) else [line.values["path"] for line in lines]
-        drawn = {} if has_split else split_by_seed(units, self.split_seed, self.val, self.test)
-        photos = []
-        for line, scene, unit in zip(lines, scenes, units, strict=True):
+
+        def photo(line: Line) -> Photo:
             name = line.values["path"].replace("\\", "/")
-            word = line.text("split") if has_split else drawn[unit]
+            word = line.text("split") if has_split else SPLITS[0]
             if word not in SPLITS:
                 raise DataError(f"{line.place}: split is {word!r}, expected {', '.join(SPLITS)}")
-            split = SPLITS[SPLITS.index(word)]
-            place = f"{line.place} ({name})"
-            photos.append(Photo(name, file.parent / name, line.number_of("score"), scene, place, split))
-        return photos
+            scene, split = line.text("scene") if has_scene else "all", SPLITS[SPLITS.index(word)]
+            return Photo(name, file.parent / name, line.number_of("score"), scene, f"{line.place} ({name})", split)
+
+        photos = usable(distinct(lines, "path", self.spare), photo, self.spare)
+        photos = self.kept(photos, lambda photo: photo.name)
+        if has_split:
+            return photos
+        by_scene = len({photo.scene for photo in photos}) >= len(SPLITS)
+        units = [photo.scene if by_scene else photo.name for photo in photos]
+        drawn = split_by_seed(units, self.split_seed, self.val, self.test)
+        return [replace(photo, split=drawn[unit]) for photo, unit in zip(photos, units, strict=True)]
 
     def make(self, root: Path) -> None:
         """Writes tiny data in the same format."""

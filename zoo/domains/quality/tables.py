@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
-from zoo.training import DataError
+from zoo.training import DataError, refuse, usable
+
+Spare = Callable[[DataError], None]
 
 
 class Line(NamedTuple):
@@ -58,7 +60,11 @@ class Line(NamedTuple):
 
 
 def read_table(
-    file: Path, columns: Sequence[str], delimiter: str = ",", header: Sequence[str] | None = None
+    file: Path,
+    columns: Sequence[str],
+    delimiter: str = ",",
+    header: Sequence[str] | None = None,
+    spare: Spare = refuse,
 ) -> list[Line]:
     """Reads a table.
 
@@ -67,6 +73,7 @@ def read_table(
         columns: Columns that must be there.
         delimiter: Between values.
         header: Names of the columns where the file has no header line.
+        spare: What is done about a line with too few or too many values; such a line is left out.
 
     Returns:
         The lines below the header, at least one; blank lines are passed over.
@@ -89,9 +96,9 @@ def read_table(
                     _check_columns(file, reader.line_num, names, columns)
                     continue
                 if len(values) != len(names):
-                    raise DataError(
-                        f"{file}:{reader.line_num}: has {len(values)} values, expected {len(names)} (truncated file?)"
-                    )
+                    what = f"has {len(values)} values, expected {len(names)} (truncated file?)"
+                    spare(DataError(f"{file}:{reader.line_num}: {what}"))
+                    continue
                 stripped = (value.strip() for value in values)
                 lines.append(Line(file, reader.line_num, dict(zip(names, stripped, strict=True))))
     except UnicodeDecodeError as error:
@@ -111,18 +118,27 @@ def _check_columns(file: Path, number: int, names: Sequence[str], columns: Seque
             raise DataError(f"{file}:{number}: has no column {column!r}, only {', '.join(names)}{hint}")
 
 
-def require_distinct(lines: Iterable[Line], column: str) -> None:
-    """Refuses a table that names an image twice.
+def distinct(lines: Iterable[Line], column: str, spare: Spare = refuse) -> list[Line]:
+    """The lines, each of which names another image.
+
+    Args:
+        lines: Of a table.
+        column: Of the image.
+        spare: What is done about a line that names none, or one that an earlier line names; such a line is left out.
 
     Raises:
         DataError: Names both lines.
     """
     seen: dict[str, int] = {}
-    for line in lines:
+
+    def new(line: Line) -> Line:
         name = line.text(column)
         if name in seen:
             raise DataError(f"{line.place}: {name} stands in line {seen[name]} too")
         seen[name] = line.number
+        return line
+
+    return usable(lines, new, spare)
 
 
 def write_table(file: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
