@@ -6,11 +6,11 @@ import ast
 import builtins
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from zoo.errors import ZooError
+from zoo.recipe.light import Frozen
 
 ZOO = Path(__file__).resolve().parents[1]
 DATA_ATTRIBUTES = ("domain", "dataset", "source", "terms", "layout")
@@ -18,8 +18,7 @@ _BASES = re.compile(r"^class\s+\w+\s*\((.*?)\)\s*:", re.MULTILINE | re.DOTALL)
 _FAMILIES = {"scores": "score", "similarity": "similarity"}
 
 
-@dataclass(frozen=True)
-class Definition:
+class Definition(Frozen):
     """A class or function of the zoo.
 
     Attributes:
@@ -63,16 +62,14 @@ class Definition:
         return ast.get_docstring(self.node) or ""
 
 
-@dataclass(frozen=True)
-class Loss:
+class Loss(Frozen):
     """A ranking loss: the function, and the name of its module of the same options (empty where it has none)."""
 
     function: Definition
     module_class: str
 
 
-@dataclass(frozen=True)
-class DataSet:
+class DataSet(Frozen):
     """A data set: its class, and what the class attributes say."""
 
     definition: Definition
@@ -88,8 +85,7 @@ class DataSet:
         return self.definition.name
 
 
-@dataclass(frozen=True)
-class MetricUse:
+class MetricUse(Frozen):
     """A metric: its class, and the domains that use it."""
 
     definition: Definition
@@ -214,8 +210,7 @@ class Catalogue:
         return self._parsed[file]
 
 
-@dataclass(frozen=True)
-class _Hints:
+class _Hints(Frozen):
     """Words of a file, so that most files need not be parsed.
 
     Attributes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 
@@ -14,6 +13,7 @@ from zoo.cli.catalogue import Catalogue
 from zoo.cli.heads import recipe_rows
 from zoo.cli.table import table, terminal_width
 from zoo.errors import InputError
+from zoo.recipe.light import Frozen
 
 HELP = "list recipes, models, losses, metrics and data sets"
 EXAMPLES = ("zoo list losses", "zoo list recipes 'anomaly/*'")
@@ -22,8 +22,7 @@ Row = tuple[str, ...]
 NONE = "-"
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(Frozen):
     """What is listed under one name: the columns (the first holds the names) and how the rows are found."""
 
     columns: Row

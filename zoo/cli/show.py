@@ -6,13 +6,13 @@ import argparse
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.cli.arguments import TARGET
 from zoo.cli.heads import method
 from zoo.cli.table import table, terminal_width
+from zoo.recipe.light import Frozen
 
 if TYPE_CHECKING:
     from zoo.checkpoint import Card
@@ -31,8 +31,7 @@ _COUNTED = ("running_mean", "running_var", "num_batches_tracked")
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-@dataclass(frozen=True)
-class TensorLine:
+class TensorLine(Frozen):
     """One tensor: its name, dtype as torch calls it, and shape."""
 
     name: str
@@ -86,6 +85,8 @@ def is_target(text: str) -> bool:
 
 def _pretrained(text: str) -> Entry | None:
     """The row of the index, where a pretrained model is meant."""
+    if "/" in text:  # no name has one: a recipe is shown without the index
+        return None
     from zoo.hub import entries
     from zoo.hub.targets import is_name
 

@@ -6,17 +6,20 @@ import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING
 
 from zoo import cache_dir
 from zoo.hub.index import Entry, entries
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 KINDS = {
     "models": "downloaded and converted models",
     "synthesized": "made-up data sets",
     "features": "features of a user's files",
     "galleries": "embedded galleries",
+    "sources": "what recipes need of the libraries' source",
 }
 """The folders of the cache that zoo makes; nothing else in it is ever touched."""
 
@@ -53,6 +56,8 @@ def digest(path: Path) -> str:
 
 def lock_of(path: Path, timeout: float = -1) -> FileLock:
     """The lock of a file of the cache; a process that dies gives it back."""
+    from filelock import FileLock
+
     return FileLock(path.with_name(f".{path.name}{LOCK}"), timeout=timeout)
 
 
@@ -111,6 +116,8 @@ def clear(chosen: list[Item]) -> tuple[list[Item], list[Item]]:
     Returns:
         What was deleted, and what another process is downloading at this moment and was left.
     """
+    from filelock import Timeout
+
     gone, busy = [], []
     for item in chosen:
         if item.kind != "models":

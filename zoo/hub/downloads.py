@@ -12,14 +12,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
-
-from filelock import Timeout
 
 from zoo.errors import InputError, ZooError
 from zoo.hub.cache import digest, lock_of, models_dir, part_of
 from zoo.hub.index import Entry, find
-from zoo.hub.transfer import Gone, Patience, Progress, fetch
+
+if TYPE_CHECKING:
+    from zoo.hub.transfer import Progress
 
 _ROOM = 16 << 20  # bytes that stay free on the disk
 _NO = ("", "0", "false", "no", "off")
@@ -126,6 +127,8 @@ def local_file(url: str, origin: Path) -> Path:
 @contextmanager
 def _held(entry: Entry, place: Path) -> Iterator[None]:
     """Holds the lock of a file, and says so where that takes waiting."""
+    from filelock import Timeout
+
     lock = lock_of(place)
     try:
         lock.acquire(timeout=0.5)
@@ -158,6 +161,8 @@ def _address(url: str) -> str:
 
 
 def _download(entry: Entry, place: Path, notes: list[str]) -> Path:
+    from zoo.hub.transfer import Gone, Patience, fetch
+
     part = part_of(place)
     patience = Patience.of_environment()
     for url in sources(entry):

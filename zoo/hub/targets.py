@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import checkpoint
 from zoo.errors import InputError
-from zoo.hub.downloads import pretrained
 from zoo.hub.index import entries, find, nearest
 
 if TYPE_CHECKING:
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
 def is_name(target: str) -> bool:
     """Whether a pretrained model is meant: its name, and no run folder or file that is called so."""
     path = Path(target)
-    return target in entries() and not path.is_file() and not (path / "best.ckpt").is_file()
+    # a name has no slash; so no index is read for a path or a recipe
+    return "/" not in target and target in entries() and not path.is_file() and not (path / "best.ckpt").is_file()
 
 
 def locate(target: str | Path) -> Path:
@@ -38,6 +38,8 @@ def locate(target: str | Path) -> Path:
     """
     name = str(target)
     if is_name(name):
+        from zoo.hub.downloads import pretrained
+
         return pretrained(name)
     try:
         return checkpoint.locate(target)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import keyword
-from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from zoo.recipe.annotations import Annotations
 from zoo.recipe.kinds import Slot
+from zoo.recipe.light import Frozen
 from zoo.recipe.mistakes import near
 from zoo.recipe.modules import Module, Opaque, Outside
 from zoo.recipe.signatures import Signature, constructor, function_signature
@@ -18,8 +18,7 @@ from zoo.recipe.trust import Trust, refusal
 _HOMES = ("zoo.training", "zoo.ranking", "zoo.layers", "zoo.metrics")
 
 
-@dataclass(frozen=True)
-class ClassPath:
+class ClassPath(Frozen):
     """What a class path means.
 
     Attributes:
@@ -89,9 +88,9 @@ class Classes:
         else:
             result = self._dotted(parts, slot)
         if result.problem is None and (unfit := self._unfit(result, slot)):
-            return replace(result, problem=unfit)
+            return result.changed(problem=unfit)
         if result.problem is None and (unsafe := self._unsafe(result, slot, trust)):
-            return replace(result, problem=unsafe, refused=True)
+            return result.changed(problem=unsafe, refused=True)
         return result
 
     def fits(self, found: Found | None, slot: Slot | None) -> bool | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import yaml
 
+from zoo.recipe.light import Fields, field
 from zoo.recipe.mistakes import Mistake, Place
 from zoo.recipe.nodes import MAX_DEPTH, Node, Scalar, copy, walk
 
@@ -72,8 +72,7 @@ def _construct(tag: str, text: str) -> Scalar:
     return value
 
 
-@dataclass
-class _Frame:
+class _Frame(Fields):
     """A collection being read. ``waits``: what the next node is; ``drop`` is the value of a key that cannot be one."""
 
     node: Node

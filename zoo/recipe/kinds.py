@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Literal
 
+from zoo.recipe.light import Frozen, field
 from zoo.recipe.modules import Outside
 from zoo.recipe.nodes import Scalar
 from zoo.recipe.signatures import Parameter
@@ -15,22 +15,19 @@ from zoo.recipe.symbols import Class
 Word = Literal["int", "float", "bool", "str", "null", "path"]
 
 
-@dataclass(frozen=True)
-class Anything:
+class Anything(Frozen):
     """No statement; ``known`` where the annotation says so (``Any``), else it could not be read."""
 
     known: bool = False
 
 
-@dataclass(frozen=True)
-class Simple:
+class Simple(Frozen):
     """A scalar of one type."""
 
     word: Word
 
 
-@dataclass(frozen=True)
-class Limited:
+class Limited(Frozen):
     """A number or text with a condition (``jsonargparse.typing``), described in words."""
 
     word: Word
@@ -38,44 +35,38 @@ class Limited:
     test: Callable[[Scalar], bool] = field(compare=False)
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(Frozen):
     """One of some scalars."""
 
     values: tuple[Scalar, ...]
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(Frozen):
     """Text that is usually one of some words; another passes unless it looks like one of them misspelt."""
 
     words: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Many:
+class Many(Frozen):
     """A list (or tuple, set, sequence) of equal items."""
 
     item: Kind
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(Frozen):
     """A tuple with one kind for each item."""
 
     items: tuple[Kind, ...]
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(Frozen):
     """A mapping with free keys."""
 
     key: Kind
     value: Kind
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(Frozen):
     """One key of a :class:`Record`."""
 
     kind: Kind
@@ -83,8 +74,7 @@ class Field:
     parameter: Parameter | None = None
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(Frozen):
     """A mapping with fixed keys: a TypedDict, a dataclass, or the recipe itself.
 
     Attributes:
@@ -102,8 +92,7 @@ class Record:
     sections: bool = False
 
 
-@dataclass(frozen=True)
-class Arguments:
+class Arguments(Frozen):
     """The constructor arguments of one class, written without ``class_path`` (the trainer section).
 
     Attributes:
@@ -119,8 +108,7 @@ class Arguments:
     better: dict[str, Kind] = field(default_factory=dict, compare=False)
 
 
-@dataclass(frozen=True)
-class Slot:
+class Slot(Frozen):
     """An object: ``class_path`` and ``init_args`` of a subclass of ``base``.
 
     Attributes:
@@ -134,15 +122,13 @@ class Slot:
     given: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True)
-class Name:
+class Name(Frozen):
     """The import path of a function, class or module, as text; or an object that can be called."""
 
     what: str
 
 
-@dataclass(frozen=True)
-class OneOf:
+class OneOf(Frozen):
     """Any of several kinds."""
 
     options: tuple[Kind, ...]

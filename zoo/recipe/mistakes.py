@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
 from zoo.errors import InputError
+from zoo.recipe.light import Frozen
 
 
 class Place(NamedTuple):
@@ -25,8 +25,7 @@ class Place(NamedTuple):
         return f"{self.source}:{self.line}" if self.line else self.source
 
 
-@dataclass(frozen=True)
-class Mistake:
+class Mistake(Frozen):
     """One mistake; ``str`` gives ``recipe.yaml:17: RankMixup takes no 'marjin'; did you mean 'margin'?``."""
 
     place: Place

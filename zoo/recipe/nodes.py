@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
 from zoo.recipe.mistakes import Place
 
@@ -13,7 +12,6 @@ Plain = Scalar | dict[Scalar, "Plain"] | list["Plain"]
 Path = tuple[str | int, ...]
 
 
-@dataclass(slots=True)
 class Node:
     """One value of a recipe.
 
@@ -25,11 +23,21 @@ class Node:
         void: Its value is unknown because of a mistake already reported.
     """
 
-    content: Scalar | dict[Scalar, Node] | list[Node]
-    place: Place
-    typed: str | None = None
-    again: list[tuple[Scalar, Node]] = field(default_factory=list)
-    void: bool = False
+    __slots__ = ("again", "content", "place", "typed", "void")
+
+    def __init__(
+        self,
+        content: Scalar | dict[Scalar, Node] | list[Node],
+        place: Place,
+        typed: str | None = None,
+        again: list[tuple[Scalar, Node]] | None = None,
+        void: bool = False,
+    ) -> None:
+        self.content, self.place, self.typed = content, place, typed
+        self.again, self.void = [] if again is None else again, void
+
+    def __repr__(self) -> str:
+        return f"Node({self.content!r}, {self.place})"
 
     @property
     def table(self) -> dict[Scalar, Node] | None:

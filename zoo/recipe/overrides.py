@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from zoo.recipe.classes import Classes
 from zoo.recipe.kinds import Anything, Arguments, Kind, Many, Record, Slot, Table, describe, options
+from zoo.recipe.light import Fields, field
 from zoo.recipe.mistakes import Mistake, Place, meant, meant_or_known
 from zoo.recipe.nodes import Node, Scalar, copy, dotted, node_of
 from zoo.recipe.renamed import renamed, said, taken
@@ -21,8 +21,7 @@ class _Wrong(Exception):
     """The option cannot be applied; says why."""
 
 
-@dataclass
-class Option:
+class Option(Fields):
     """One override.
 
     Attributes:
@@ -38,8 +37,7 @@ class Option:
     value: Node
 
 
-@dataclass
-class Changes:
+class Changes(Fields):
     """Applies options to a tree.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path as FilePath
 from typing import Any
@@ -13,6 +12,7 @@ from zoo.recipe import interpolation
 from zoo.recipe.classes import Classes
 from zoo.recipe.document import MAX_BYTES, compose, head_lines
 from zoo.recipe.kinds import Record, shown
+from zoo.recipe.light import Fields, field
 from zoo.recipe.mistakes import Mistake, Place
 from zoo.recipe.nodes import Node, Path, Scalar, plain
 from zoo.recipe.overrides import Changes, Overrides
@@ -24,8 +24,7 @@ from zoo.recipe.symbols import Symbols
 from zoo.recipe.trust import Trust
 
 
-@dataclass
-class Recipe:
+class Recipe(Fields):
     """A recipe that was read; :func:`zoo.recipe.check` says whether it can be used.
 
     Attributes:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from zoo._version import __version__
 from zoo.recipe.classes import Classes
 from zoo.recipe.kinds import Arguments, Kind, options
+from zoo.recipe.light import Frozen
 from zoo.recipe.mistakes import Mistake
 from zoo.recipe.nodes import Node
 from zoo.recipe.steps import inside
 from zoo.recipe.symbols import Class
 
 
-@dataclass(frozen=True)
-class Renamed:
+class Renamed(Frozen):
     """One argument of a class, and of what descends from it.
 
     Attributes:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from zoo.recipe.classes import Classes
 from zoo.recipe.kinds import Arguments, Field, Kind, Known, Limited, OneOf, Record, Simple, Slot, either, options
+from zoo.recipe.light import Frozen
 from zoo.recipe.modules import Outside
 from zoo.recipe.symbols import Class, Symbols
 
@@ -14,8 +13,7 @@ REQUIRED = ("model", "data")
 TRAINER = "lightning.pytorch.Trainer"
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(Frozen):
     """A section that holds one object.
 
     Attributes:

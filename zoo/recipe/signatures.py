@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
+from zoo.recipe.light import Frozen, field
 from zoo.recipe.modules import Module, Opaque, Outside
 from zoo.recipe.symbols import Class, Function, Symbols
 
@@ -15,8 +15,7 @@ _DATACLASS = "dataclasses.dataclass"
 _MODULE = "torch.nn.modules.module.Module"  # declares **kwargs and refuses all of them
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(Frozen):
     """One constructor parameter.
 
     Attributes:
@@ -34,8 +33,7 @@ class Parameter:
     module: Module
 
 
-@dataclass(frozen=True)
-class Signature:
+class Signature(Frozen):
     """Parameters by name; ``open`` where there may be more that the text does not show."""
 
     parameters: dict[str, Parameter] = field(default_factory=dict)

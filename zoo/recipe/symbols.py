@@ -6,14 +6,13 @@ import ast
 import builtins
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.recipe.modules import Finder, Imported, Module, Opaque, Outside, absolute
+from zoo.recipe.light import Frozen
+from zoo.recipe.modules import Finder, Imported, Module, Opaque, Outside, absolute, mentions
 
 
-@dataclass(frozen=True)
-class Class:
+class Class(Frozen):
     """A class statement."""
 
     module: Module
@@ -31,16 +30,14 @@ class Class:
         return f"{self.module.name}.{self.qualname}"
 
 
-@dataclass(frozen=True)
-class Function:
+class Function(Frozen):
     """A function statement."""
 
     module: Module
     node: ast.FunctionDef | ast.AsyncFunctionDef
 
 
-@dataclass(frozen=True)
-class Value:
+class Value(Frozen):
     """A name assigned an expression that is no plain alias."""
 
     module: Module
@@ -82,8 +79,9 @@ class Symbols:
             if isinstance(statement, ast.ClassDef) and statement.name == name:
                 return Class(owner.module, statement, f"{owner.qualname}.{name}")
         plain = all(isinstance(base, Outside) and base.name in _HOLLOW for base in self.bases(owner))
-        written = any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(owner.node))
-        return None if plain and not written else Opaque(f"{owner.path}.{name} is no class statement")
+        return (
+            None if plain and not mentions(owner.module, name) else Opaque(f"{owner.path}.{name} is no class statement")
+        )
 
     def _in_module(self, module: Module, name: str, seen: frozenset[tuple[str, str]]) -> Found | None:
         if (module.name, name) in seen:  # ``from . import name`` inside the package itself: the submodule is meant
@@ -91,7 +89,7 @@ class Symbols:
         seen = seen | {(module.name, name)}
         opaque: Found | None = None
         value: Found | None = None
-        for binding in module.bindings.get(name, ()):
+        for binding in module.bindings.get(name):
             found = self._follow(module, binding, name, seen)
             if isinstance(found, Class | Function | Module | Outside):
                 return found
@@ -141,7 +139,10 @@ class Symbols:
         if name in module.lazy:
             target, attribute = module.lazy[name]
             level = len(target) - len(target.lstrip("."))
-            for whole in (absolute(module, target.lstrip("."), level), f"{module.name}.{target}"):
+            for whole in (
+                absolute(module.name, bool(module.folders), target.lstrip("."), level),
+                f"{module.name}.{target}",
+            ):
                 origin = self.finder.module(whole) if all(whole.split(".")) else None
                 found = self.member(origin, attribute or name, seen) if origin is not None else None
                 if found is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from zoo.recipe.light import Frozen
 
 ALLOWED = (
     "zoo",
@@ -15,8 +15,7 @@ ALLOWED = (
 )
 
 
-@dataclass(frozen=True)
-class Trust:
+class Trust(Frozen):
     """How far a recipe is trusted.
 
     Attributes:

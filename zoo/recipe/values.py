@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from zoo.recipe.classes import Classes
 from zoo.recipe.kinds import (
@@ -27,6 +26,7 @@ from zoo.recipe.kinds import (
     options,
     shown,
 )
+from zoo.recipe.light import Fields, field
 from zoo.recipe.mistakes import Mistake, Place, meant, meant_or_known, nearest
 from zoo.recipe.modules import Opaque
 from zoo.recipe.nodes import Node, Path, Scalar, dotted, label
@@ -38,8 +38,7 @@ from zoo.recipe.trust import refusal
 SPEC = ("class_path", "init_args", "dict_kwargs")
 
 
-@dataclass
-class Check:
+class Check(Fields):
     """Collects mistakes.
 
     Attributes:
@@ -297,8 +296,7 @@ class Check:
                 self.say(place, names.miss(name))
 
 
-@dataclass
-class Names:
+class Names(Fields):
     """The keys of a mapping, and how messages speak of them.
 
     Attributes:

@@ -1,0 +1,114 @@
+"""What was read of source files, kept in the cache folder: the next start reads a line of it instead of the file.
+
+A line belongs to one state of a file (size, times of its content and of its entry in the folder), carries a checksum,
+and is never executed. Where the file changed, or the line cannot be read, the source is read again.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import sys
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+from zoo import cache_dir
+from zoo.recipe.outline import FORM
+
+FOLDER = "sources"
+SETTLED = 2_000_000_000
+"""Nanoseconds after a change of a file before what was read is kept: another change would leave no trace."""
+
+Stamp = tuple[int, int, int]
+
+
+def stamp_of(state: os.stat_result) -> Stamp:
+    """Another one whenever the file is another."""
+    return state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
+
+class Lines:
+    """One file of remembered lines.
+
+    Args:
+        file: Where they are kept.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._fresh: dict[str, str] = {}
+        self._lines = _read(file)
+
+    def get(self, key: str, stamp: Stamp) -> Any:
+        """What was remembered of a file in this state; None where nothing was."""
+        line = self._lines.get(key)
+        if line is None:
+            return None
+        state, _, rest = line.partition("\t")
+        sum_, _, text = rest.partition("\t")
+        if state != _stamped(stamp) or sum_ != _checksum(text):
+            return None
+        try:
+            return json.loads(text)
+        except ValueError:
+            return None
+
+    def put(self, key: str, stamp: Stamp, value: Any) -> None:
+        """Remembers what was read of a file, unless it changed just now."""
+        if time.time_ns() - max(stamp[1:]) < SETTLED or "\n" in key or "\t" in key:
+            return
+        if not self._fresh:
+            atexit.register(self.save)
+        text = json.dumps(value, separators=(",", ":"))
+        self._fresh[key] = self._lines[key] = f"{_stamped(stamp)}\t{_checksum(text)}\t{text}"
+
+    def save(self) -> None:
+        """Writes the file anew where something was added; a folder that cannot be written costs time, nothing else."""
+        if not self._fresh:
+            return
+        lines = _read(self.file) | self._fresh  # another process may have added to it meanwhile
+        part = self.file.with_name(f".{self.file.name}.{os.getpid()}")
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text("".join(f"{key}\t{line}\n" for key, line in lines.items()), encoding="ascii")
+            os.replace(part, self.file)
+        except (OSError, UnicodeEncodeError):
+            part.unlink(missing_ok=True)
+        self._fresh = {}
+
+
+def get(key: str, stamp: Stamp) -> Any:
+    """See :meth:`Lines.get`; of the file of this interpreter."""
+    return _lines(cache_dir()).get(key, stamp)
+
+
+def put(key: str, stamp: Stamp, value: Any) -> None:
+    """See :meth:`Lines.put`; into the file of this interpreter."""
+    _lines(cache_dir()).put(key, stamp, value)
+
+
+@cache
+def _lines(cache_folder: Path) -> Lines:
+    version = f"{sys.implementation.cache_tag}-{FORM}-{crc32(sys.prefix.encode()):08x}"
+    return Lines(cache_folder / FOLDER / f"{version}.txt")
+
+
+def _read(file: Path) -> dict[str, str]:
+    try:
+        text = file.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        return {}
+    pairs = (line.partition("\t") for line in text.split("\n"))
+    return {key: line for key, tab, line in pairs if tab}
+
+
+def _stamped(stamp: Stamp) -> str:
+    return f"{stamp[0]:x}.{stamp[1]:x}.{stamp[2]:x}"
+
+
+def _checksum(text: str) -> str:
+    return f"{crc32(text.encode()):08x}"
