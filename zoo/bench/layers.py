@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.bench.place import place
 from zoo.layers.deformable_attention import deformable_attention
 from zoo.training.speed import Case, Work
 
@@ -24,7 +25,8 @@ def _inputs(shapes: Maps, queries: int) -> tuple[Tensor, Tensor, Tensor]:
     value = torch.randn(1, tokens, HEADS, WIDTH, generator=generator)
     locations = torch.rand(1, queries or tokens, HEADS, len(shapes), POINTS, 2, generator=generator)
     weights = torch.randn(1, queries or tokens, HEADS, len(shapes) * POINTS, generator=generator).softmax(-1)
-    return value, locations, weights.view(*locations.shape[:-1])
+    weights = weights.view(*locations.shape[:-1])
+    return value.to(place()), locations.to(place()), weights.to(place())
 
 
 def _ours(shapes: Maps, queries: int, trained: bool) -> Work:
@@ -38,7 +40,7 @@ def _ours(shapes: Maps, queries: int, trained: bool) -> Work:
 
 def _transformers(shapes: Maps, queries: int, trained: bool) -> Work:
     module: Any = import_module("transformers.models.deformable_detr.modeling_deformable_detr")
-    layer, sizes = module.MultiScaleDeformableAttention(), torch.tensor(shapes)
+    layer, sizes = module.MultiScaleDeformableAttention(), torch.tensor(shapes, device=place())
     starts = torch.cat([sizes.new_zeros(1), sizes.prod(1).cumsum(0)[:-1]])
 
     def attend(value: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
@@ -65,8 +67,8 @@ def _agree(ours: Any, peer: Any) -> None:
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * max(1.0, float(expected.abs().max())))
 
 
-def cases() -> list[Case]:
-    """Deformable attention of an encoder and of a decoder, forward alone and with its gradients."""
+def cases(device: str = "cpu") -> list[Case]:
+    """Deformable attention of an encoder and of a decoder, forward alone and with gradients; alike on each device."""
     found = []
     for name, shapes, queries, slow in (
         ("encoder, 512 x 512", SMALL, 0, False),

@@ -1,6 +1,7 @@
 """What ``zoo bench losses`` times: value and gradient of the ranking core beside peers and plain dense torch.
 
-A peer named ``torch`` is the dense form that a user would write by hand.
+A peer named ``torch`` is the dense form that a user would write by hand. ``torch (products)`` is no peer but a floor:
+the products of matrices that a loss cannot do without, three for one direction and four for both, in float32.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from torch import Tensor
 
 from zoo import ranking
 from zoo.bench import peers
+from zoo.bench.place import place
 from zoo.training.speed import Case, Work
 
 LENGTHS = (256, 1024, 4096, 16384)
 BATCHES = (256, 1024, 4096)
+LARGEST = 32_768
 FEATURES = 512
 Loss = Callable[..., Tensor]
 
@@ -37,6 +40,8 @@ def step(loss: Callable[[], Tensor], leaf: Tensor) -> Work:
 
 def agree(ours: object, peer: object) -> None:
     """Value to 1e-4, gradient to 3e-4 of its largest entry: peers add up in float32, in other orders."""
+    if peer is None:  # a floor, which computes no loss
+        return
     assert isinstance(ours, tuple)
     assert isinstance(peer, tuple)
     torch.testing.assert_close(ours[0], peer[0], rtol=1e-4, atol=1e-4)
@@ -46,17 +51,24 @@ def agree(ours: object, peer: object) -> None:
 
 def scores_of(*shape: int, spread: float = 1.0) -> Tensor:
     """Scores of a fixed seed."""
-    return (spread * torch.randn(*shape, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    values = spread * torch.randn(*shape, generator=torch.Generator().manual_seed(0))  # the same on every device
+    return values.to(place()).requires_grad_()
 
 
 def grades(*shape: int, levels: int = 5) -> Tensor:
     """Targets 0 .. levels - 1 of a fixed seed."""
-    return torch.randint(0, levels, shape, generator=torch.Generator().manual_seed(1))
+    return torch.randint(0, levels, shape, generator=torch.Generator().manual_seed(1)).to(place())
 
 
 def order(*shape: int) -> Tensor:
     """Targets without ties."""
-    return torch.stack([torch.randperm(shape[-1], generator=torch.Generator().manual_seed(i)) for i in range(shape[0])])
+    rows = [torch.randperm(shape[-1], generator=torch.Generator().manual_seed(i)) for i in range(shape[0])]
+    return torch.stack(rows).to(place())
+
+
+def classes(n: int, per_class: int = 4) -> Tensor:
+    """Labels of a batch, so many items of each class one after the other."""
+    return torch.arange(n, device=place()) // per_class
 
 
 def scored(loss: Loss, scores: Callable[[], Tensor], target: Callable[[], Tensor]) -> Callable[[], Work]:
@@ -80,7 +92,7 @@ def dense_pairs(penalty: Callable[[Tensor], Tensor]) -> Loss:
 
 
 def _dense_fidelity(scores: Tensor, target: Tensor) -> Tensor:
-    first, second = torch.triu_indices(len(scores), len(scores), offset=1)
+    first, second = torch.triu_indices(len(scores), len(scores), offset=1, device=scores.device)
     normal = torch.distributions.Normal(0.0, 1.0)
     p, g = normal.cdf(scores[first] - scores[second]), normal.cdf((target[first] - target[second]).float())
     return (1 - (p * g + 1e-8).sqrt() - ((1 - p) * (1 - g) + 1e-8).sqrt()).mean()
@@ -98,9 +110,13 @@ def _dense_alignment(queries: Tensor, gallery: Tensor, label: Tensor) -> Tensor:
     return one_way(similarity) + one_way(similarity.T)
 
 
+def _dense_both_ways(x: Tensor, label: Tensor) -> Tensor:
+    return _dense_alignment(x[: len(label)], x[len(label) :], label)
+
+
 def _dense_smooth_ap(x: Tensor, label: Tensor) -> Tensor:
     unit = F.normalize(x, dim=1)
-    similarity, here = unit @ unit.T, torch.arange(len(x))
+    similarity, here = unit @ unit.T, torch.arange(len(x), device=x.device)
     others = here.unsqueeze(1) != here
     positive = ((label.unsqueeze(1) == label) & others).float()
     above = ((similarity.unsqueeze(1) - similarity.unsqueeze(2)) / 0.01).sigmoid()  # (query, item, other)
@@ -175,11 +191,11 @@ def _lists() -> list[Case]:
     return found
 
 
-def _embedded(loss: Loss, n: int, per_class: int = 4) -> Callable[[], Work]:
+def embedded(loss: Loss, n: int, per_class: int = 4) -> Callable[[], Work]:
     """A batch against itself."""
 
     def build() -> Work:
-        x, label, index = scores_of(n, FEATURES), torch.arange(n) // per_class, torch.arange(n)
+        x, label, index = scores_of(n, FEATURES), classes(n, per_class), classes(n, 1)
         same, others = ranking.Same(label, label), ranking.Different(index, index)
         return step(lambda: loss(ranking.Cosine(x, x), same, mask=others), x)
 
@@ -188,7 +204,7 @@ def _embedded(loss: Loss, n: int, per_class: int = 4) -> Callable[[], Work]:
 
 def _two_way(n: int) -> Callable[[], Work]:
     def build() -> Work:
-        x, label = scores_of(2 * n, FEATURES), torch.arange(n) // 4
+        x, label = scores_of(2 * n, FEATURES), classes(n)
 
         def loss() -> Tensor:
             pairs = ranking.Cosine(x[:n], x[n:])
@@ -199,18 +215,37 @@ def _two_way(n: int) -> Callable[[], Work]:
     return build
 
 
-def _by_hand(loss: Callable[[Tensor], Tensor], n: int) -> Callable[[], Work]:
+def _by_hand(loss: Callable[[Tensor, Tensor], Tensor], n: int, sides: int = 1) -> Callable[[], Work]:
     def build() -> Work:
-        x = scores_of(n, FEATURES)
-        return step(lambda: loss(x), x)
+        x, label = scores_of(sides * n, FEATURES), classes(n)
+        return step(lambda: loss(x, label), x)
 
     return build
 
 
-def _metric_learning(name: str, n: int, **options: Any) -> Callable[[], Work]:
-    def build() -> Work:
-        loss, x, label = getattr(peers.metric_learning(), name)(**options), scores_of(n, FEATURES), torch.arange(n) // 4
+def _metric_learning(name: str, **options: Any) -> Callable[[int], Work]:
+    def build(n: int) -> Work:
+        loss, x, label = getattr(peers.metric_learning(), name)(**options), scores_of(n, FEATURES), classes(n)
         return step(lambda: loss(x, label), x)
+
+    return build
+
+
+def _products(n: int, count: int) -> Callable[[], Work]:
+    """The matrix products of a similarity and of its slopes, in blocks of rows that any memory holds."""
+
+    def build() -> Work:
+        x = scores_of(n, FEATURES).detach()
+
+        def work() -> None:
+            into = torch.zeros_like(x)
+            for rows in x.split(4096):
+                similarity = rows @ x.T
+                into.addmm_(similarity.T, rows)
+                for _ in range(count - 2):
+                    similarity @ x  # as large as computing the block again
+
+        return work
 
     return build
 
@@ -218,29 +253,25 @@ def _metric_learning(name: str, n: int, **options: Any) -> Callable[[], Work]:
 def _embeddings() -> list[Case]:
     found = []
     multi = partial(ranking.multi_similarity, base=0.5, margin=math.inf)
+    library = "pytorch_metric_learning"
+    similar = _metric_learning("MultiSimilarityLoss", alpha=2, beta=50, base=0.5)
+    thresholds = _metric_learning("ThresholdConsistentMarginLoss")
     for n in BATCHES:
-        label, slow = torch.arange(n) // 4, n > BATCHES[1]
-        size = f"N = {n}, D = {FEATURES}"
-
-        def by_hand(x: Tensor, n: int = n, label: Tensor = label) -> Tensor:
-            return _dense_alignment(x[:n], x[n:], label)
-
-        aligned = {"torch": _by_hand(by_hand, 2 * n)}
-        found.append(Case(f"TAL both ways, {size}", _two_way(n), aligned, agree, slow, "TAL both ways", n))
-        name = "multi-similarity"
-        peer = {"pytorch_metric_learning": _metric_learning("MultiSimilarityLoss", n, alpha=2, beta=50, base=0.5)}
-        found.append(Case(f"{name}, {size}", _embedded(multi, n), peer, agree, slow, name, n))
-        name = "threshold-consistent margin"
-        peer = {"pytorch_metric_learning": _metric_learning("ThresholdConsistentMarginLoss", n)}
-        build = _embedded(ranking.threshold_consistent_margin, n)
-        found.append(Case(f"{name}, {size}", build, peer, agree, n > BATCHES[0], name, n))
-        hand = {"torch": _by_hand(partial(_dense_smooth_ap, label=label), n)}
-        build = _embedded(ranking.smooth_ap, n)
-        found.append(Case(f"SmoothAP, {size}", build, hand, agree, n > BATCHES[0], "SmoothAP", n))
+        small, middle = n <= BATCHES[0], n <= BATCHES[1]
+        margin = embedded(ranking.threshold_consistent_margin, n)
+        precision, by_hand = embedded(ranking.smooth_ap, n), _by_hand(_dense_smooth_ap, n)
+        for name, ours, peer, build, products, quick in (
+            ("TAL both ways", _two_way(n), "torch", _by_hand(_dense_both_ways, n, 2), 4, middle),
+            ("multi-similarity", embedded(multi, n), library, partial(similar, n), 3, middle),
+            ("threshold-consistent margin", margin, library, partial(thresholds, n), 3, small),
+            ("SmoothAP", precision, "torch", by_hand, 3, small),
+        ):
+            rivals = {peer: build, "torch (products)": _products(n, products)}
+            found.append(Case(f"{name}, N = {n}, D = {FEATURES}", ours, rivals, agree, not quick, name, n))
     return found
 
 
-def _large() -> list[Case]:
+def _large(accelerated: bool) -> list[Case]:
     """Sizes at which no peer runs."""
     found = []
     for name, loss, n, levels in (
@@ -250,15 +281,18 @@ def _large() -> list[Case]:
     ):
         build = scored(loss, partial(scores_of, n), partial(grades, n, levels=levels))
         found.append(Case(f"{name}, n = {n:,}", build, line=name, size=n))
-    for name, embedded in (
+    whole: list[tuple[str, Loss]] = [
         ("TAL", ranking.triplet_alignment),
         ("InfoNCE", ranking.info_nce),
         ("multi-similarity", ranking.multi_similarity),
-    ):
-        found.append(Case(f"{name}, N = 32,768, D = {FEATURES}", _embedded(embedded, 32_768), slow=True))
+    ]
+    floor = {"torch (products)": _products(LARGEST, 3)} if accelerated else {}  # minutes on a processor
+    for name, loss in whole:
+        title = f"{name}, N = {LARGEST:,}, D = {FEATURES}"
+        found.append(Case(title, embedded(loss, LARGEST), floor, agree, slow=True))
     return found
 
 
-def cases() -> list[Case]:
+def cases(device: str = "cpu") -> list[Case]:
     """Pairs, lists, embeddings, and what only the zoo can."""
-    return [*_flat(), *_lists(), *_embeddings(), *_large()]
+    return [*_flat(), *_lists(), *_embeddings(), *_large(device != "cpu")]

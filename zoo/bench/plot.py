@@ -12,7 +12,7 @@ from zoo.bench.timing import Timing
 
 Line = tuple[str, str]
 COLUMNS = 4
-COLOURS = {"zoo": "#1f5fa8"}
+COLOURS = {"zoo": "#1f5fa8", "torch (products)": "#888888"}
 OTHER = "#d0742a"
 
 

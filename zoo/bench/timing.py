@@ -1,4 +1,9 @@
-"""Times work, ours and peers' alternately in one run, and measures its peak memory under a limit."""
+"""Times work, ours and peers' alternately in one run, and measures its peak memory under a limit.
+
+On a processor by the wall clock, on a GPU by CUDA events around a round's calls, after calls that warm up; what the
+GPU waits for the processor counts. Memory is the growth of a forked process, on a GPU what the allocator gave beyond
+what lay there before the call.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,11 +22,14 @@ from typing import Any
 
 import torch
 
+from zoo.bench.place import place, placed_on
 from zoo.errors import InputError, ZooError
 from zoo.training.speed import Case, Work
 
-ROUNDS, LEAST_SECONDS = 5, 0.2
+ROUNDS, WARM_UP = 5, 3
+LEAST_SECONDS = {"cpu": 0.2, "cuda": 0.05}  # of a round: a GPU is alone with its work
 OUT_OF_MEMORY = float("inf")
+FAILURES = (RuntimeError, TypeError, ValueError)  # of a peer that was not written for a GPU
 
 
 @dataclass(frozen=True)
@@ -34,11 +42,13 @@ class Timing:
         seconds: Median of one call; None where it could not run.
         low: Fastest round.
         high: Slowest round.
-        memory: Growth of the process's peak, in MiB, in a process of its own; None where it could not run.
+        memory: Growth of the peak, in MiB, of a process of its own or of the GPU's allocator; None where it could not
+            run.
         ratio: The peer's median over ours; None for ours.
         note: Why it did not run.
         line: The line of the growth plot, if any.
         size: Where on that line.
+        device: "cpu", or the GPU's name.
     """
 
     case: str
@@ -51,21 +61,29 @@ class Timing:
     note: str = ""
     line: str = ""
     size: int = 0
+    device: str = "cpu"
 
 
 SUBJECTS = ("losses", "metrics", "layers", "startup", "training")
+PLACED = ("losses", "layers")  # whose cases build on any device
 
 
-def cases(subject: str, quick: bool = False) -> list[Case]:
+def cases(subject: str, quick: bool = False, device: str = "cpu") -> list[Case]:
     """What there is to be timed.
 
     Args:
         subject: One of :data:`SUBJECTS`, or the name of a domain.
         quick: Leave out what is slow.
+        device: Where it is to be timed, "cpu" or "cuda".
 
     Raises:
-        InputError: There is no such subject, or it has nothing to be timed.
+        InputError: There is no such subject, it has nothing to be timed, or not on this device.
     """
+    if device != "cpu" and subject not in PLACED:
+        raise InputError(f"zoo bench {subject} is for the cpu; on {device} there are {', '.join(PLACED)}")
+    if subject in PLACED:
+        placed: list[Case] = import_module(f"zoo.bench.{subject}").cases(device)
+        return [case for case in placed if not (quick and case.slow)]
     if subject in SUBJECTS:
         found: list[Case] = import_module(f"zoo.bench.{subject}").cases()
     else:
@@ -78,8 +96,22 @@ def cases(subject: str, quick: bool = False) -> list[Case]:
     return [case for case in found if not (quick and case.slow)]
 
 
+def check_device(device: str) -> None:
+    """Refuse a device that is not there.
+
+    Raises:
+        InputError: naming it.
+    """
+    if device != "cpu" and not torch.cuda.is_available():
+        raise InputError(f"--device {device}: this torch ({torch.__version__}) sees no GPU")
+
+
 def run(
-    case: Case, against: Sequence[str] | None = None, rounds: int = ROUNDS, limit: float | None = None
+    case: Case,
+    against: Sequence[str] | None = None,
+    rounds: int = ROUNDS,
+    limit: float | None = None,
+    device: str = "cpu",
 ) -> list[Timing]:
     """Times one case: each round calls ours, then every peer.
 
@@ -87,8 +119,9 @@ def run(
         case: What to time.
         against: The peers wanted; all by default.
         rounds: At least 5 for a median worth the name.
-        limit: MiB of address space that a call may take on top of what the process holds; whoever needs more is told
-            to be out of memory, and not timed.
+        limit: MiB of address space that a call may take on top of what the process holds, on a GPU of its memory;
+            whoever needs more is told to be out of memory, and not timed.
+        device: "cpu" or "cuda"; where the case builds its tensors.
 
     Returns:
         Ours first.
@@ -96,17 +129,29 @@ def run(
     Raises:
         ZooError: A peer's result is another than ours, or ours itself ran out of memory.
     """
+    with placed_on(device):
+        return _run(case, against, rounds, limit)
+
+
+def _run(case: Case, against: Sequence[str] | None, rounds: int, limit: float | None) -> list[Timing]:
     peers = {name: build for name, build in case.peers.items() if against is None or name in against}
     build: dict[str, Callable[[], Work]] = {"zoo": case.ours}
     build |= {name: peer for name, peer in peers.items() if _installed(name)}
     timings = [_not_timed(case, name, "not installed") for name in peers if name not in build]
     memory: dict[str, float | None] = {}
     for name, make in list(build.items()):
-        memory[name] = _memory(make, limit)
+        try:
+            memory[name] = _memory(make, limit)
+        except FAILURES as error:
+            if name == "zoo":
+                raise
+            timings.append(_not_timed(case, name, f"fails: {(str(error).splitlines() or [''])[0][:80]}"))
+            del build[name]
+            continue
         if memory[name] == OUT_OF_MEMORY:
             if name == "zoo":
-                raise ZooError(f"{case.name}: out of memory under {limit:.0f} MiB")
-            timings.append(_not_timed(case, name, f"out of memory ({_size(limit or 0.0)})"))
+                raise ZooError(f"{case.name}: out of memory under {_size(_most(limit))}")
+            timings.append(_not_timed(case, name, f"out of memory ({_size(_most(limit))})"))
             del build[name]
     works = {name: make() for name, make in build.items()}
     _agree(case, works)
@@ -120,14 +165,24 @@ def run(
     for name, values in times.items():
         middle = statistics.median(values)
         ratio = None if name == "zoo" else middle / ours
-        timed.append(
-            Timing(case.name, name, middle, min(values), max(values), memory[name], ratio, "", case.line, case.size)
-        )
+        found = Timing(case.name, name, middle, min(values), max(values), memory[name], ratio)
+        timed.append(replace(found, line=case.line, size=case.size, device=_device_name()))
     return timed + timings
 
 
 def _not_timed(case: Case, who: str, note: str) -> Timing:
-    return Timing(case.name, who, None, note=note, line=case.line, size=case.size)
+    return Timing(case.name, who, None, note=note, line=case.line, size=case.size, device=_device_name())
+
+
+def _device_name() -> str:
+    return torch.cuda.get_device_name(place()) if place().type == "cuda" else "cpu"
+
+
+def _most(limit: float | None) -> float:
+    """The limit, or without one on a GPU what it has, MiB."""
+    if limit is None and place().type == "cuda":
+        return float(torch.cuda.get_device_properties(place()).total_memory / 2**20)
+    return limit or 0.0
 
 
 def _installed(peer: str) -> bool:
@@ -153,23 +208,40 @@ def _agree(case: Case, works: dict[str, Work]) -> None:
 
 def _repeats(work: Work) -> int:
     """Calls of one round, so that it is long enough to be timed."""
-    return max(1, min(1000, round(LEAST_SECONDS / max(_time(work, 1), 1e-6))))
+    if place().type == "cuda":
+        for _ in range(WARM_UP):  # kernels are loaded and chosen at their first calls
+            work()
+    return max(1, min(1000, round(LEAST_SECONDS[place().type] / max(_time(work, 1), 1e-6))))
 
 
 def _time(work: Work, repeats: int) -> float:
     gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    if place().type == "cuda":
+        return _time_on_gpu(work, repeats)
     start = time.perf_counter()
     for _ in range(repeats):
         work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
     return (time.perf_counter() - start) / repeats
+
+
+def _time_on_gpu(work: Work, repeats: int) -> float:
+    first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize()
+    first.record()
+    for _ in range(repeats):
+        work()
+    last.record()
+    last.synchronize()
+    return float(first.elapsed_time(last)) / 1e3 / repeats
 
 
 def _memory(build: Callable[[], Work], limit: float | None) -> float | None:
     """Growth of the peak while the work runs, MiB, in a forked process; None where the system does not tell."""
+    if place().type == "cuda":
+        found = _memory_on_gpu(build, limit)
+        gc.collect()  # what an error held
+        torch.cuda.empty_cache()
+        return found
     if torch.cuda.is_initialized() or not Path("/proc/self/clear_refs").exists():
         return None
     context = multiprocessing.get_context("fork")
@@ -183,6 +255,26 @@ def _memory(build: Callable[[], Work], limit: float | None) -> float | None:
         return None
     finally:
         process.join()
+
+
+def _memory_on_gpu(build: Callable[[], Work], limit: float | None) -> float:
+    """What the allocator gave at most beyond what the inputs take, MiB."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    try:
+        work = build()
+        before = torch.cuda.memory_allocated(place())
+        if limit is not None:
+            share = (before / 2**20 + limit) / _most(None)
+            torch.cuda.set_per_process_memory_fraction(min(1.0, share), place())
+        torch.cuda.reset_peak_memory_stats(place())
+        work()
+        return float(torch.cuda.max_memory_allocated(place()) - before) / 2**20
+    except torch.cuda.OutOfMemoryError:
+        return OUT_OF_MEMORY
+    finally:
+        if limit is not None:
+            torch.cuda.set_per_process_memory_fraction(1.0, place())
 
 
 def _measure(build: Callable[[], Work], sender: Any, limit: float | None) -> None:

@@ -9,13 +9,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.errors import InputError
+from zoo.errors import InputError, ZooError
 
 if TYPE_CHECKING:
     from zoo.bench import Timing
 
 HELP = "time a domain's work, ours and peers' side by side"
-EXAMPLES = ("zoo bench ltr", "zoo bench losses --against libauc torch --quick --plot growth.png --json bench.json")
+EXAMPLES = (
+    "zoo bench ltr",
+    "zoo bench losses --against libauc torch --quick --plot growth.png --json bench.json",
+    "zoo bench losses --device cuda",
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +30,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="leave out what is slow")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default: 5")
     parser.add_argument("--only", metavar="WORDS", help="only cases whose name contains this")
-    memory = "what a call may take, else it is told to be out of memory; default: half of the free memory"
+    device = "cpu, or cuda: a GPU, timed by CUDA events (losses and layers)"
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help=device)
+    memory = (
+        "what a call may take, else it is told to be out of memory; default: half of the free memory, all of a GPU's"
+    )
     parser.add_argument("--memory", type=float, metavar="GIB", help=memory)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw how time and memory grow with the size (.png)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file as well")
@@ -42,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.rounds < 1:
         raise InputError(f"--rounds must be at least 1, got {args.rounds}")
-    found = bench.cases(args.domain, args.quick)
+    bench.check_device(args.device)
+    found = bench.cases(args.domain, args.quick, args.device)
     if args.only is not None:
         found = [case for case in found if args.only in case.name]
         if not found:
@@ -53,25 +62,38 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--against {unknown[0]}: known peers of {args.domain} are {', '.join(known) or 'none'}")
     if args.memory is not None and not args.memory > 0:
         raise InputError(f"--memory must be above 0, got {args.memory}")
-    limit = args.memory * 1024 if args.memory is not None else bench.free_memory() / 2
+    limit = args.memory * 1024 if args.memory is not None else None
+    if limit is None and args.device == "cpu":
+        limit = bench.free_memory() / 2
     timings: list[Timing] = []
+    wrong = 0
     for case in found:
         print(f"{case.name} ...", file=sys.stderr, flush=True)
-        timings += bench.run(case, args.against, args.rounds, limit)
+        try:
+            timings += bench.run(case, args.against, args.rounds, limit, args.device)
+        except ZooError as error:  # the other cases are worth their figures all the same
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            wrong += 1
+            continue
+        if args.json is not None:  # after each case, so that a run that is cut off leaves what it has
+            args.json.parent.mkdir(parents=True, exist_ok=True)
+            args.json.write_text(json.dumps([asdict(timing) for timing in timings], indent=1) + "\n")
     rows = [(t.case, t.who, *_cells(t)) for t in timings]
     head = ("case", "", "median", "range", "peak memory", "peer / zoo")
     print(table(head, rows, terminal_width()))
-    threads = torch.get_num_threads()
-    print(f"torch {torch.__version__}, {threads} threads, medians of {args.rounds} rounds, alternating")
+    where = f"{torch.get_num_threads()} threads"
+    if args.device == "cuda" and timings:
+        tensor_cores = torch.backends.cuda.matmul.allow_tf32
+        where = f"{timings[0].device}, by CUDA events, float32 products {'as TF32' if tensor_cores else 'without TF32'}"
+    print(f"torch {torch.__version__}, {where}, medians of {args.rounds} rounds, alternating")
     grown = growth_rows(timings)
     if grown:
         print(table(("grows with the size to the power of", "", "time", "memory"), grown, terminal_width()))
     if args.plot is not None:
         draw(timings, args.plot)
-    if args.json is not None:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps([asdict(timing) for timing in timings], indent=1) + "\n")
-    return 0
+    if wrong:
+        print(f"{wrong} of {len(found)} cases could not be timed, see above", file=sys.stderr)
+    return 1 if wrong else 0
 
 
 def _cells(timing: Timing) -> tuple[str, str, str, str]:

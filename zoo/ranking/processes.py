@@ -118,7 +118,7 @@ class _Ring:
     def tiles(self, queries: Tensor, met: list[Tensor]) -> Iterator[tuple[slice, Tensor, Tile]]:
         """Blocks of this process's queries against one gallery."""
         gallery, ids, *others = met
-        for rows in block_slices(len(queries), len(gallery)):
+        for rows in block_slices(len(queries), len(gallery), queries.device):
             values = self.similarity.tile(queries[rows], gallery)
             positive = type(self.positive)(self.positive.queries[rows], ids)[slice(None)]
             mask = None

@@ -4,6 +4,10 @@ A block of rows sees its whole gallery, so every loss has the tiled form. Given 
 that is never kept: value and gradient take three products of `Q G D` (four where the slope of every row must wait for
 the backward pass) and memory for one block beside the embeddings' own gradient.
 
+A block holds 2^20 entries on a processor, so that it stays in the cache. On a GPU it holds 2^26, for there each of
+some fifty kernels costs as much to start as a pass over a million entries: at most 2 GiB in float32 (about 30 bytes an
+entry), and 3 GiB where triplets are compared, whatever Q and G are.
+
 Source: blocks of the similarity matrix as in Inf-CL, Cheng et al., arXiv:2410.17243; the slopes of the forward pass
 are ours.
 """
@@ -28,6 +32,7 @@ ROW_ENGINES = ("dense", "tiled")
 BLOCK = 2**20  # entries of a block of rows
 LEAST_ROWS, MOST_ROWS = 64, 512  # fewer make slow matrix products, more do not speed them up
 CUBIC_BLOCK = 2**21  # entries of a block of triplets
+ON_GPU = 64  # times as large is a block there
 TILED_FROM = 2**18  # entries from which blocks that stay in the cache beat the whole matrix
 CUBIC_FROM = 2**17  # the same where the loss compares triplets
 
@@ -115,9 +120,15 @@ def _dense_loss(
     return reduce_values(torch.where(rankable, loss.value(rows), 0.0), rankable, reduction, weight)
 
 
-def block_slices(count: int, gallery: int) -> Iterator[slice]:
-    """So many rows of so many entries, in blocks."""
-    step = max(LEAST_ROWS, min(MOST_ROWS, BLOCK // max(gallery, 1)))
+def larger_on_gpu(device: torch.device) -> int:
+    """How many times as large a block is on this device as on a processor."""
+    return ON_GPU if device.type == "cuda" else 1
+
+
+def block_slices(count: int, gallery: int, device: torch.device) -> Iterator[slice]:
+    """So many rows of so many entries, in blocks that suit the device."""
+    factor = larger_on_gpu(device)
+    step = max(LEAST_ROWS, min(MOST_ROWS * factor, BLOCK * factor // max(gallery, 1)))
     return (slice(first, min(first + step, count)) for first in range(0, count, step))
 
 
@@ -134,7 +145,7 @@ class Blocks:
 
     def slices(self) -> Iterator[slice]:
         """Which rows come together."""
-        return block_slices(*self.similarity.shape)
+        return block_slices(*self.similarity.shape, self.similarity.device)
 
     def clean(self, similarity: Tensor, rows: slice) -> tuple[Rows, Tensor]:
         """The rows of a block, and which of them have something to rank."""
@@ -171,7 +182,8 @@ class Blocks:
         count, step = len(rows.positive), len(rows.positive)
         if self.loss.cubic:
             anchors = max(1, int(rows.positive.sum(-1).max()))
-            step = max(1, CUBIC_BLOCK // (anchors * rows.positive.shape[1]))
+            block = CUBIC_BLOCK * larger_on_gpu(rows.positive.device)
+            step = max(1, block // (anchors * rows.positive.shape[1]))
         return (slice(first, first + step) for first in range(0, count, step))
 
 

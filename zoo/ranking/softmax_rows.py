@@ -149,7 +149,7 @@ class Tile:
     def _entries(self, x: Tensor, side: Side, shape: Shape, dim: int, cached: bool = False) -> Tensor:
         """`e (level + tilt (S - h) / T)`, 0 where x is -inf."""
         high = _finite(side.high).to(x.dtype).unsqueeze(dim)
-        if cached and self._powers is not None and dim == 1 and torch.equal(self._powers[0], side.high):
+        if cached and self._powers is not None and dim == 1 and self._powers[0] is side.high:
             powers = self._powers[1]
         else:
             powers = (x - high).mul_(1 / self.temperature).exp_()

@@ -126,7 +126,7 @@ class _BothWays(torch.autograd.Function):
         rows: list[tuple[Side, Side]] = []
         columns = no_entries(len(gallery), gallery.device), no_entries(len(gallery), gallery.device)
         with torch.autocast(queries.device.type, enabled=False):
-            for chosen in block_slices(len(queries), len(gallery)):
+            for chosen in block_slices(len(queries), len(gallery), queries.device):
                 tile = Tile(job.tile(queries, gallery, chosen)[1], softmax.temperature)
                 row, column = tile.both_sides(softmax.moments)
                 rows.append(row)
@@ -157,7 +157,7 @@ class _BothWays(torch.autograd.Function):
             share = torch.where(rankable, share.detach().double(), 0.0)
             steep.append((shapes[0].times(share), shapes[1].times(share)))
         pulled, into = torch.empty_like(queries), torch.zeros_like(gallery)
-        for chosen in block_slices(len(queries), len(gallery)):
+        for chosen in block_slices(len(queries), len(gallery), queries.device):
             values, rows = job.tile(queries, gallery, chosen)
             tile = Tile(rows, job.softmax.temperature)
             sides = ctx.rows[0].part(chosen), ctx.rows[1].part(chosen)
