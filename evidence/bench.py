@@ -1,7 +1,8 @@
 """The tables of the ranking core beside its peers, and how they grow: ``make evidence-bench``.
 
 Runs ``zoo bench`` in the environment of ``make bench-env``, writes runs/evidence/bench_*.json and, from these, the
-table and the plot of docs/bench.md. A part that is there already is not run again (--again runs it).
+table and the plot of docs/bench.md. A part that is there already is not run again (--again runs it). Figures of a GPU,
+which evidence/gpu.py writes on a machine that has one (bench_*_cuda.json), are shown where they lie there too.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from zoo.bench.plot import draw, growth_rows
 
 PAGE = ROOT / "docs" / "bench.md"
 PLOT = ROOT / "docs" / "growth.png"
+ON_GPU = ("losses", "layers")
 PEERS = ROOT / ".venv" / "bench" / "bin" / "python"
+HEAD = ("| case | zoo | memory | peer | its time | its memory | peer / zoo |", "|---|---|---|---|---|---|---|")
 
 
 def main() -> None:
@@ -53,22 +56,44 @@ def _bench(subject: str, file: Path, args: argparse.Namespace) -> None:
 def _write(files: dict[tuple[str, int], Path], runs: int) -> None:
     found: dict[str, list[dict[tuple[str, str], Any]]] = {}
     for (subject, _), file in files.items():
-        rows = [SimpleNamespace(**row) for row in json.loads(file.read_text())]
-        found.setdefault(subject, []).append({(row.case, row.who): row for row in rows})
+        found.setdefault(subject, []).append(_rows(file))
     text = [f"{machine()}. Ratios are the peer's median over ours, the lowest and the highest of {runs} runs.\n"]
     for subject, tables in found.items():
-        text += [f"\n### {subject}\n", "| case | zoo | memory | peer | its time | its memory | peer / zoo |"]
-        text += ["|---|---|---|---|---|---|---|"]
-        text += _table(tables)
+        text += [f"\n### {subject}\n", *HEAD, *_table(tables)]
     last = list(found["losses"][-1].values())
     draw(last, PLOT)
     text += ["\n### Growth\n", "![Time and memory against the size](growth.png)\n"]
     text += ["| loss | | time grows as n to the power of | memory |", "|---|---|---|---|"]
     text += [f"| {' | '.join(row)} |" for row in growth_rows(last)]
+    text += _gpu()
     if not PAGE.exists():
         PAGE.parent.mkdir(exist_ok=True)
         PAGE.write_text("# The ranking core beside its peers\n\n<!-- evidence: begin -->\n<!-- evidence: end -->\n")
     write_card(PAGE, "\n".join(text))
+
+
+def _rows(file: Path) -> dict[tuple[str, str], Any]:
+    rows = [SimpleNamespace(**row) for row in json.loads(file.read_text())]
+    return {(row.case, row.who): row for row in rows}
+
+
+def _gpu() -> list[str]:
+    """The same table on a GPU, where its figures lie there."""
+    machine_file = FOLDER / "bench_machine_cuda.json"
+    if not machine_file.exists():
+        return []
+    card = json.loads(machine_file.read_text())
+    text = [
+        f"\n### On a GPU\n\n{card['device']}, torch {card['torch']}, by CUDA events, float32 products without TF32 "
+        f"({card['float32_product_TFLOP_s']:.0f} TFLOP/s at 8192, a copy moves {card['copy_TB_s']:.1f} TB/s); one run. "
+        "`torch (products)` is the floor: the matrix products alone. Memory is what the allocator gave beyond the "
+        "inputs.\n",
+    ]
+    for subject in ON_GPU:
+        file = FOLDER / f"bench_{subject}_cuda.json"
+        if file.exists():
+            text += [f"\n#### {subject}\n", *HEAD, *_table([_rows(file)])]
+    return text
 
 
 def _table(tables: list[dict[tuple[str, str], Any]]) -> list[str]:
@@ -83,7 +108,7 @@ def _table(tables: list[dict[tuple[str, str], Any]]) -> list[str]:
         for peer in peers:
             rows = [table[case, peer.who] for table in tables if (case, peer.who) in table]
             ratios = sorted(row.ratio for row in rows if row.ratio is not None)
-            ratio = f"{ratios[0]:.2f} - {ratios[-1]:.2f}" if ratios else ""
+            ratio = " - ".join(f"{value:.2f}" for value in dict.fromkeys(ratios[:1] + ratios[-1:]))
             time = _seconds(peer.seconds) if peer.seconds else peer.note
             lines.append(f"{own} {peer.who} | {time} | {_mebibytes(peer.memory)} | {ratio} |")
     return lines

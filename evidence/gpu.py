@@ -62,6 +62,7 @@ def pieces(plan: str) -> list[Piece]:
             bench("layers", 20, "--quick", "--rounds", "3"),
         ]
     return [
+        own("machine", 30),
         bench("losses", 200),
         bench("layers", 30),
         own("blocks", 50),
@@ -273,7 +274,7 @@ def measure_engines() -> None:
                 )
                 rows.add(Case(f"{name} {engine} n={n}", build))
     for shape in ((64, 128), (256, 512), (64, 2048)):
-        for engine in ("dense", "tiled"):
+        for engine in BOTH:
             build = parts.scored(
                 partial(ranking.lambda_ndcg, engine=engine),
                 partial(parts.scores_of, *shape),
@@ -290,7 +291,7 @@ def measure_engines() -> None:
                 rows.add(Case(f"{name} {engine} N={n}", parts.embedded(partial(embedded, engine=engine), n)))
 
 
-MEASUREMENTS = {"blocks": measure_blocks, "engines": measure_engines}
+MEASUREMENTS = {"machine": measure_machine, "blocks": measure_blocks, "engines": measure_engines}
 
 
 if __name__ == "__main__":

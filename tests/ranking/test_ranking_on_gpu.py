@@ -79,7 +79,7 @@ GRADIENT = {torch.float64: 1e-10, torch.float32: 1e-5, torch.bfloat16: 5e-3, tor
 def small_blocks(monkeypatch):
     """Blocks so small that a test has several, whole and cut ones."""
     for module, names in (
-        (tiles, {"ROWS": 5, "COLUMNS": 7, "ENTRIES": 70}),
+        (tiles, {"ROWS": 5, "COLUMNS": 7, "WIDE_ROWS": 5, "WIDE_COLUMNS": 7}),
         (smooth_pairs, {"GROUP": 8}),
         (row_engines, {"LEAST_ROWS": 3, "MOST_ROWS": 4, "BLOCK": 12, "CUBIC_BLOCK": 40, "ON_GPU": 1}),
     ):
