@@ -28,6 +28,7 @@ TWO = ("--trainer.devices", "2", "--trainer.strategy", "ddp_find_unused_paramete
 FILES = {
     "calibration": (
         "--data", "zoo.domains.calibration.ImageFolder", "--data.size", "16", "--data.synthesize", "true",
+        "--model.classes", "4",
     )
 }  # fmt: skip
 

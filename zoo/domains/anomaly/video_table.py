@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +18,7 @@ from zoo.domains.anomaly.protocols import Event
 from zoo.domains.anomaly.segments import Segmenting
 from zoo.domains.anomaly.synthesis_lists import synthesize_table
 from zoo.errors import InputError
-from zoo.training import DataError
+from zoo.training import DataError, refuse, usable
 from zoo.training.choices import check_choice, nearest
 from zoo.training.video import VIDEO_SUFFIXES
 
@@ -126,7 +126,9 @@ class VideoTable(ListedVideos):
 
     def _rows(self, root: Path, split: str) -> list[Video]:
         path = self.list_file(root, self.table)
-        rows = read_table(path, self.fps if self.unit == "second" else None)
+        rows = self.kept(
+            read_table(path, self.fps if self.unit == "second" else None, self.spare), lambda row: row[1].id
+        )
         if all(name is None for name, _ in rows):
             labels = np.array([video.anomalous for _, video in rows])
             tested = held_out(labels, self.test_fraction, self.split_seed)
@@ -134,12 +136,15 @@ class VideoTable(ListedVideos):
         return [video for name, video in rows if name == split]
 
 
-def read_table(path: Path, fps: float | None = None) -> list[tuple[str | None, Video]]:
+def read_table(
+    path: Path, fps: float | None = None, spare: Callable[[DataError], None] = refuse
+) -> list[tuple[str | None, Video]]:
     """Reads a table of videos.
 
     Args:
         path: See :class:`VideoTable`.
         fps: Frames per second where intervals are in seconds; None where they are in frames.
+        spare: What is done about a row that cannot be used; such a row is left out.
 
     Returns:
         Split (None where the table has no such column) and video of every row.
@@ -156,11 +161,17 @@ def read_table(path: Path, fps: float | None = None) -> list[tuple[str | None, V
         raise DataError(f"{path}: cannot be read as a csv ({error})") from error
     if not rows:
         raise DataError(f"{path}: the table has no rows")
-    for place, row in rows:
+    seen: dict[str, Video] = {}
+
+    def read(placed: tuple[str, dict[str, str]]) -> tuple[str | None, Video]:
+        place, row = placed
         _cells(place, row)
-    found = [(_split(place, row), _video(place, row, fps)) for place, row in rows]
-    once([video for _, video in found])
-    return found
+        split, video = _split(place, row), _video(place, row, fps)
+        once([*([seen[video.id]] if video.id in seen else []), video])
+        seen[video.id] = video
+        return split, video
+
+    return usable(rows, read, spare)
 
 
 def _columns(path: Path, names: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ from zoo.domains.calibration.data_splits import check_share, split_by_class
 from zoo.domains.calibration.data_synthesis_files import synthesize_folder, synthesize_table
 from zoo.domains.calibration.data_views import IMAGENET, Statistics, View
 from zoo.errors import InputError
-from zoo.training import DataError, Split
+from zoo.training import DataError, Split, usable
 from zoo.training.choices import nearest
 
 Channels = tuple[float, float, float]
@@ -259,8 +259,9 @@ class ImageTable(UserImages):
 
     def pictures(self, root: Path, split: Split) -> Pictures:
         """The images of a split."""
-        rows = read_table(root / self.table, *self.columns)
-        splits = [_split(row) for row in rows]
+        rows = read_table(root / self.table, *self.columns, self.spare)
+        named = usable(rows, lambda row: (row, _split(row)), self.spare)
+        rows, splits = [row for row, _ in named], [name for _, name in named]
         self.class_names = label_names([row.label for row in rows])
         given: set[Split] = set(splits)
         wanted: Split = split if split in given else "train"

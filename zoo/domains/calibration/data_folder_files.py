@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from zoo.domains.calibration.data_items import Files, image_paths
-from zoo.training import DataError
+from zoo.training import DataError, refuse, usable
 from zoo.training.choices import nearest
 from zoo.training.images import IMAGE_SUFFIXES
 
@@ -66,7 +66,9 @@ class Row(NamedTuple):
     split: str
 
 
-def read_table(table: Path, path: str, label: str, split: str) -> list[Row]:
+def read_table(
+    table: Path, path: str, label: str, split: str, spare: Callable[[DataError], None] = refuse
+) -> list[Row]:
     """Reads a csv of paths and labels.
 
     Args:
@@ -74,6 +76,7 @@ def read_table(table: Path, path: str, label: str, split: str) -> list[Row]:
         path: Name of the column of paths.
         label: Name of the column of labels.
         split: Name of the column of splits; may be absent from the table.
+        spare: What is done about a line that lacks a value; such a line is left out.
 
     Raises:
         DataError: The table cannot be read, lacks a column, or a line lacks a value; names file and line.
@@ -81,7 +84,6 @@ def read_table(table: Path, path: str, label: str, split: str) -> list[Row]:
     if not table.is_file():
         there = sorted(file.name for file in table.parent.glob("*.csv")) if table.parent.is_dir() else []
         raise DataError(f"{table}: there is no such table{nearest(table.name, there)}")
-    rows = []
     try:
         with table.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
@@ -92,12 +94,15 @@ def read_table(table: Path, path: str, label: str, split: str) -> list[Row]:
                         f"{table}:1: has no column {wanted!r}; there are {', '.join(columns) or 'none'}"
                         f"{nearest(wanted, columns)}"
                     )
-            for row in reader:
+
+            def line(row: dict[str, str]) -> Row:
                 place = f"{table}:{reader.line_num}"
                 for wanted in (path, label, *([split] if split in columns else [])):
                     if not (row[wanted] or "").strip():
                         raise DataError(f"{place}: has no {wanted}")
-                rows.append(Row(place, row[path].strip(), row[label].strip(), (row.get(split) or "").strip()))
+                return Row(place, row[path].strip(), row[label].strip(), (row.get(split) or "").strip())
+
+            rows = usable(reader, line, spare)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{table}: is no readable csv ({error})") from error
     if not rows:

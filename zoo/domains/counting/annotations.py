@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from zoo.training import DataError
+from zoo.training import DataError, refuse
 from zoo.training.choices import nearest
 from zoo.training.documents import parse_json
 
@@ -132,7 +132,9 @@ DELIMITERS = ",;\t"
 BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
 
 
-def read_table(file: Path, columns: Sequence[str], one_image: str = "") -> list[Row]:
+def read_table(
+    file: Path, columns: Sequence[str], one_image: str = "", spare: Callable[[DataError], None] = refuse
+) -> list[Row]:
     """Reads a csv with a row per point or box; an image without any has one row of empty values (of a box also four 0).
 
     Args:
@@ -141,6 +143,7 @@ def read_table(file: Path, columns: Sequence[str], one_image: str = "") -> list[
             val, test) is optional; other columns are not looked at, nor is upper or lower case in the header.
         columns: ``("x", "y")``, or the four of a box.
         one_image: Name of the one image that all rows are of; the column of the image is then not looked at.
+        spare: What is done about a row that cannot be used; its image, whose count nobody knows then, is left out.
 
     Returns:
         A row per image, in the order of their first lines. A box becomes its centre.
@@ -152,6 +155,7 @@ def read_table(file: Path, columns: Sequence[str], one_image: str = "") -> list[
         raise DataError(f"{file}: there is no such table")
     points: dict[str, list[tuple[float, float]]] = {}
     first: dict[str, tuple[str, str]] = {}
+    left_out: set[str] = set()
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             head = stream.readline()
@@ -165,23 +169,31 @@ def read_table(file: Path, columns: Sequence[str], one_image: str = "") -> list[
                 _column(file, names, (column,), written)
             for row in reader:
                 place = f"{file}:{reader.line_num}"
-                if None in row or None in row.values():
-                    raise DataError(f"{place}: has another number of values than the header's {len(names)}")
-                name = one_image or row[image].strip()
-                split = "" if one_image else row.get("split", "").strip()
-                if not name:
-                    raise DataError(f"{place}: {image} is empty")
-                said = first.setdefault(name, (split, place))
-                if said[0] != split:
-                    raise DataError(f"{place}: {name} is of the split {split!r}, in {said[1]} of {said[0]!r}")
-                points.setdefault(name, []).extend(_point(row, columns, place))
+                name = one_image or (row[image] or "").strip()
+                try:
+                    if None in row or None in row.values():
+                        raise DataError(f"{place}: has another number of values than the header's {len(names)}")
+                    split = "" if one_image else row.get("split", "").strip()
+                    if not name:
+                        raise DataError(f"{place}: {image} is empty")
+                    said = first.setdefault(name, (split, place))
+                    if said[0] != split:
+                        raise DataError(f"{place}: {name} is of the split {split!r}, in {said[1]} of {said[0]!r}")
+                    points.setdefault(name, []).extend(_point(row, columns, place))
+                except DataError as error:
+                    spare(error)
+                    left_out.add(name)
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: is no text file ({error.reason} at byte {error.start})") from error
     except csv.Error as error:
         raise DataError(f"{file}: is no csv ({error})") from error
     if not points:
         raise DataError(f"{file}: the table holds no line {'with an image' if not one_image else 'below its header'}")
-    return [Row(name, np.array(found, dtype=np.float64).reshape(-1, 2), *first[name]) for name, found in points.items()]
+    return [
+        Row(name, np.array(found, dtype=np.float64).reshape(-1, 2), *first[name])
+        for name, found in points.items()
+        if name not in left_out
+    ]
 
 
 def _column(file: Path, names: Sequence[str], wanted: Sequence[str], written: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from zoo.domains.counting.annotations import BOX_COLUMNS, Row, as_points, read_j
 from zoo.domains.counting.data import CountingData, Outside
 from zoo.domains.counting.data_items import Picture
 from zoo.domains.counting.synthesis import save_image, scenes, write_json, write_table
-from zoo.training import DataError, Split
+from zoo.training import DataError, Split, usable
 from zoo.training.choices import nearest
 from zoo.training.paths import below
 
@@ -95,14 +95,6 @@ def _split(text: str, place: str) -> Split:
     return split
 
 
-def _require_distinct(names: Sequence[tuple[str, str]]) -> None:
-    seen: dict[str, str] = {}
-    for name, place in names:
-        if name in seen:
-            raise DataError(f"{place}: {name} stands twice, first in {seen[name]}")
-        seen[name] = place
-
-
 class TableData(CountingData):
     """Base of the data sets of csv tables.
 
@@ -164,17 +156,22 @@ class TableData(CountingData):
         Raises:
             DataError: A table is malformed, or an image stands in two.
         """
-        rows = read_table(root / self.table, self.columns)
+        rows = self.kept(read_table(root / self.table, self.columns, spare=self.spare), lambda row: row.name)
         if self.test is not None:
-            tested = read_table(root / self.test, self.columns)
-            _require_distinct([(row.name, row.place) for row in [*rows, *tested]])
+            tested = read_table(root / self.test, self.columns, spare=self.spare)
+            trained = {row.name: row.place for row in rows}
+            twice = {row.name for row in tested} & trained.keys()  # tested, and so in no training
+            for row in tested:
+                if row.name in twice:
+                    self.spare(DataError(f"{row.place}: {row.name} stands twice, first in {trained[row.name]}"))
+            rows = [row for row in rows if row.name not in twice]
             return [
                 *(_picture(root, self.table, row, "train") for row in rows),
                 *(_picture(root, self.test, row, "test") for row in tested),
             ]
         named = [bool(row.split) for row in rows]
         if any(named):
-            return [_picture(root, self.table, row, _split(row.split, row.place)) for row in rows]
+            return usable(rows, lambda row: _picture(root, self.table, row, _split(row.split, row.place)), self.spare)
         names = sorted(row.name for row in rows)
         order = np.random.default_rng([self.split_seed, 2]).permutation(len(names))
         count = max(1, round(self.test_share * len(names)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,7 @@ from zoo.domains.detection.data import DetectionData
 from zoo.domains.detection.records import Record, check_inside, checked_box, class_index, find_image, read_text, record
 from zoo.domains.detection.synthesis import TINY, synthesize_voc
 from zoo.errors import InputError
-from zoo.training import IMAGE_SUFFIXES, DataError, Split
+from zoo.training import IMAGE_SUFFIXES, DataError, Split, refuse, usable
 
 VOC_NAMES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
@@ -50,13 +51,15 @@ def parse(file: Path) -> ET.Element:
         raise DataError(f"{file}:{error.position[0]}: is no xml, or is cut off: {error.msg}") from error
 
 
-def object_names(root: Path) -> list[str]:
-    """All class names of a folder, sorted."""
-    found = {
-        (entry.findtext("name") or "").strip()
-        for file in sorted((root / "Annotations").glob("*.xml"))
-        for entry in parse(file).iter("object")
-    } - {""}
+def object_names(root: Path, spare: Callable[[DataError], None] = refuse) -> list[str]:
+    """All class names of a folder, sorted.
+
+    Args:
+        root: Folder of ``Annotations``.
+        spare: What is done about a file that is no xml.
+    """
+    trees = usable(sorted((root / "Annotations").glob("*.xml")), parse, spare)
+    found = {(entry.findtext("name") or "").strip() for tree in trees for entry in tree.iter("object")} - {""}
     if not found:
         raise DataError(f"{root / 'Annotations'}: no xml there names an object")
     return sorted(found)
@@ -179,7 +182,10 @@ class VOCFormat(DetectionData):
         found = []
         for folder, name in self.folders(root, split):
             stems = read_list(folder / "ImageSets" / "Main" / f"{name}.txt")
-            self.class_names = self.class_names or object_names(folder)
+            # a damaged file is told of where its image is listed
+            self.class_names = self.class_names or object_names(
+                folder, refuse if self.on_error == "stop" else lambda error: None
+            )
             for stem in stems:
                 try:
                     found.append(read_voc(folder, stem, self.class_names))

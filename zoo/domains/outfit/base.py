@@ -92,6 +92,7 @@ class OutfitData(ZooData):
         self.task, self.features, self.pixels, self.negatives = task, features, pixels, negatives
         self.questions, self.target, self.gallery, self.replace = questions, target, gallery, replace
         self._read: Collection | None = None
+        self._spared: set[str] = set()
         self._table: Table | None = None
         self._bad: dict[int, DataError] | None = None
         self._targets = np.zeros((0, 0), dtype=np.float32)
@@ -111,9 +112,12 @@ class OutfitData(ZooData):
     def whole(self, root: Path) -> Collection:
         """The data set, read once; what it left out is told on stderr."""
         if self._read is None:
+            told = set(self.skipped)
             self._read = self.collection(root)
+            self._spared = set(self.skipped) - told
             for note in self._read.notes:
                 print(f"{self.dataset}: {note}", file=sys.stderr)
+        self.skipped.update(dict.fromkeys(self._spared - set(self.skipped), 1))
         return self._read
 
     def read(self, root: Path, split: Split) -> Items:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from zoo.training import DataError, Split
+from zoo.training import DataError, Split, refuse
+
+Spare = Callable[[DataError], None]
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Catalogue:
 
     Args:
         items: Each id once.
+        spare: What is done about an item whose id another has; it is left out.
 
     Attributes:
         items: By number.
@@ -50,13 +53,16 @@ class Catalogue:
         DataError: Two items have one id.
     """
 
-    def __init__(self, items: Sequence[Item]) -> None:
-        self.items = list(items)
+    def __init__(self, items: Sequence[Item], spare: Spare = refuse) -> None:
+        self.items: list[Item] = []
         self.number: dict[str, int] = {}
-        for number, item in enumerate(self.items):
+        for item in items:
             if item.id in self.number:
-                raise DataError(f"{item.place}: item {item.id} stands at {self.items[self.number[item.id]].place} too")
-            self.number[item.id] = number
+                first = self.items[self.number[item.id]].place
+                spare(DataError(f"{item.place}: item {item.id} stands at {first} too"))
+                continue
+            self.number[item.id] = len(self.items)
+            self.items.append(item)
         self.categories = sorted({item.category for item in self.items})
         self.groups = sorted({item.group for item in self.items})
         fine = {name: index for index, name in enumerate(self.categories)}

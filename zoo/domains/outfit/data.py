@@ -92,7 +92,7 @@ class PolyvoreOutfits(OutfitData):
 
     def collection(self, root: Path) -> Collection:
         """All of it."""
-        return read_polyvore(root, self.version)
+        return read_polyvore(root, self.version, self.spare)
 
     def make(self, root: Path) -> None:
         """Writes a tiny set in the official format, with pictures."""
@@ -167,7 +167,7 @@ class MarylandPolyvore(OutfitData):
 
     def collection(self, root: Path) -> Collection:
         """All of it."""
-        return read_maryland(root)
+        return read_maryland(root, self.spare)
 
 
 class PolyvoreMetadata(OutfitData):

@@ -87,7 +87,7 @@ class MANGO(OutfitData):
 
     def collection(self, root: Path) -> Collection:
         """All of it."""
-        return read_mango(root, self.version, self.split_seed)
+        return read_mango(root, self.version, self.split_seed, self.spare)
 
 
 class OutfitCSV(OutfitData):
@@ -158,4 +158,4 @@ class OutfitCSV(OutfitData):
 
     def collection(self, root: Path) -> Collection:
         """All of it."""
-        return read_csv(root, self.version, self.split_seed)
+        return read_csv(root, self.version, self.split_seed, self.spare)

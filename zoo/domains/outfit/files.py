@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from zoo.training import DataError
+from zoo.domains.outfit.catalogue import Spare
+from zoo.training import DataError, refuse
 from zoo.training.documents import parse_json
 
 
@@ -31,8 +32,16 @@ def read_lines(file: Path) -> Iterator[tuple[str, list[str]]]:
             yield f"{file}:{number}", line.split()
 
 
-def read_table(file: Path, required: tuple[str, ...]) -> list[tuple[str, dict[str, str]]]:
+def read_table(
+    file: Path, required: tuple[str, ...], spare: Spare = refuse, left_out: list[dict[str, str]] | None = None
+) -> list[tuple[str, dict[str, str]]]:
     """Place (``file:line``) and values of every row of a csv.
+
+    Args:
+        file: With a head.
+        required: Columns that must be there, and filled.
+        spare: What is done about a row that cannot be used; such a row is left out.
+        left_out: Gets those rows.
 
     Raises:
         DataError: There is no such file, a column is missing, a row is short, or there is no row.
@@ -42,15 +51,24 @@ def read_table(file: Path, required: tuple[str, ...]) -> list[tuple[str, dict[st
     missing = [name for name in required if name not in columns]
     if missing:
         raise DataError(f"{file}:1: no column {', '.join(missing)}; columns are {', '.join(columns) or 'none'}")
-    rows = []
-    for row in reader:
+
+    def placed(row: dict[str, str]) -> tuple[str, dict[str, str]]:
         place = f"{file}:{reader.line_num}"
         if None in row or any(value is None for value in row.values()):
             raise DataError(f"{place}: the row does not have the {len(columns)} columns of line 1 (truncated file?)")
         empty = next((name for name in required if not row[name].strip()), None)
         if empty is not None:
             raise DataError(f"{place}: column {empty} is empty")
-        rows.append((place, row))
+        return place, row
+
+    rows = []
+    for row in reader:
+        try:
+            rows.append(placed(row))
+        except DataError as error:
+            spare(error)
+            if left_out is not None:
+                left_out.append(row)
     if not rows:
         raise DataError(f"{file}: the table has no row")
     return rows

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from zoo.domains.outfit.catalogue import Catalogue, Collection, Item, Labelled, Outfit, check_outfit
+from zoo.domains.outfit.catalogue import Catalogue, Collection, Item, Labelled, Outfit, Spare, check_outfit
 from zoo.domains.outfit.files import expect, read_json
 from zoo.domains.outfit.polyvore import category_names, read_blanks, read_compatibility, read_outfits
 from zoo.domains.outfit.splits import SHARES
-from zoo.training import DataError, Split
+from zoo.training import DataError, Split, refuse, usable
 
 MARYLAND: dict[Split, str] = {"train": "train_no_dup.json", "val": "valid_no_dup.json", "test": "test_no_dup.json"}
 
 
-def read_maryland(root: Path) -> Collection:
+def read_maryland(root: Path, spare: Spare = refuse) -> Collection:
     """``{train,valid,test}_no_dup.json``, ``category_id.txt``, ``images/<set_id>/<index>.jpg`` and the test questions.
 
     The questions are ``fashion_compatibility_prediction.txt`` and ``fill_in_blank_test.json``, of Han et al. or, with
@@ -32,29 +33,42 @@ def read_maryland(root: Path) -> Collection:
         members[split] = []
         for number, entry in enumerate(expect(read_json(root / file), list, "the file", str(root / file))):
             place = f"{root / file}: entry {number}"
-            name = str(expect(entry, dict, "the entry", place).get("set_id", ""))
-            found = []
-            for part in expect(entry.get("items"), list, "items", place):
-                if not isinstance(part, dict) or "index" not in part:
-                    raise DataError(f"{place}: an item has no index")
-                token = f"{name}_{part['index']}"
-                category = names.get(str(part.get("categoryid", "")), str(part.get("categoryid", "unknown")))
-                image = root / "images" / name / f"{part['index']}.jpg"
-                items.append(Item(token, str(part.get("name") or ""), category, category, image, place))
-                found.append(token)
-            members[split].append((name, place, found))
-    catalogue = Catalogue(items)
-    outfits: dict[Split, list[Outfit]] = {
-        split: [Outfit(name, check_outfit(catalogue.numbers(found, place), place)) for name, place, found in sets]
-        for split, sets in members.items()
-    }
+            try:
+                name, own = _items(root, entry, place, names)
+            except DataError as error:
+                spare(error)
+                continue
+            items += own
+            members[split].append((name, place, [item.id for item in own]))
+    catalogue = Catalogue(items, spare)
+
+    def outfit(given: tuple[str, str, list[str]]) -> Outfit:
+        name, place, found = given
+        return Outfit(name, check_outfit(catalogue.numbers(found, place), place))
+
+    outfits: dict[Split, list[Outfit]] = {split: usable(sets, outfit, spare) for split, sets in members.items()}
     collection = Collection(catalogue, outfits)
     labels, blanks = root / "fashion_compatibility_prediction.txt", root / "fill_in_blank_test.json"
     if labels.is_file():
-        collection.labelled["test"] = read_compatibility(labels, catalogue.number)
+        collection.labelled["test"] = read_compatibility(labels, catalogue.number, spare)
     if blanks.is_file():
-        collection.blanks["test"] = read_blanks(blanks, catalogue.number)
+        collection.blanks["test"] = read_blanks(blanks, catalogue.number, spare)
     return collection
+
+
+def _items(root: Path, entry: Any, place: str, names: dict[str, str]) -> tuple[str, list[Item]]:
+    """Name and items of an outfit."""
+    name = str(expect(entry, dict, "the entry", place).get("set_id", ""))
+    items = []
+    for part in expect(entry.get("items"), list, "items", place):
+        if not isinstance(part, dict) or "index" not in part:
+            raise DataError(f"{place}: an item has no index")
+        category = names.get(str(part.get("categoryid", "")), str(part.get("categoryid", "unknown")))
+        image = root / "images" / name / f"{part['index']}.jpg"
+        text = str(part.get("name") or "")
+        items.append(Item(f"{name}_{part['index']}", text, category, category, image, place))
+    check_outfit(range(len(items)), place)
+    return name, items
 
 
 def _categories(file: Path) -> dict[str, str]:

@@ -2,75 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from zoo.domains.outfit.catalogue import Blank, Catalogue, Collection, Item, Labelled, Outfit, check_outfit
+from zoo.domains.outfit.catalogue import Blank, Catalogue, Collection, Item, Labelled, Outfit, Spare, check_outfit
 from zoo.domains.outfit.files import expect, read_json, read_lines
-from zoo.training import DataError, Split
+from zoo.training import DataError, Split, refuse, usable
 
+Made = TypeVar("Made")
 FILES: dict[Split, str] = {"train": "train", "val": "valid", "test": "test"}
 OFFICIAL, REPACKED = "polyvore_item_metadata.json", "item_metadata.json"
 
 
-def read_polyvore(root: Path, version: str) -> Collection:
+def read_polyvore(root: Path, version: str, spare: Spare = refuse) -> Collection:
     """Reads one version of the data set in whichever form lies at ``root``.
 
     Args:
         root: Folder with ``polyvore_item_metadata.json`` (official) or ``item_metadata.json`` (repacked).
         version: ``disjoint`` or ``nondisjoint``, a folder below.
+        spare: What is done about an entry that cannot be used; it is left out, and what needs it too.
 
     Raises:
         DataError: Neither form is there, or a file is malformed; names file and entry.
     """
     if (root / OFFICIAL).is_file():
-        return _official(root, version)
+        return _official(root, version, spare)
     if (root / REPACKED).is_file():
-        return _repacked(root, version)
+        return _repacked(root, version, spare)
     raise DataError(f"{root}: has neither {OFFICIAL} (official form) nor {REPACKED} (repacked form)")
 
 
 # -- official
 
 
-def _official(root: Path, version: str) -> Collection:
-    fine = category_names(root / "categories.csv") if (root / "categories.csv").is_file() else {}
+def _official(root: Path, version: str, spare: Spare) -> Collection:
+    fine = category_names(root / "categories.csv", spare) if (root / "categories.csv").is_file() else {}
     metadata = expect(read_json(root / OFFICIAL), dict, "the file", str(root / OFFICIAL))
-    items = []
-    for name, entry in metadata.items():
+
+    def item(named: tuple[str, Any]) -> Item:
+        name, entry = named
         place = f"{root / OFFICIAL}: item {name}"
         expect(entry, dict, "the entry", place)
         # the released files spell the key catgeory_id in places
         number = str(entry.get("category_id") or entry.get("catgeory_id") or "")
         group = str(entry.get("semantic_category") or "unknown")
         image = root / "images" / f"{name}.jpg"
-        items.append(Item(name, _title(entry), fine.get(number, ("", ""))[0] or number or group, group, image, place))
-    catalogue = Catalogue(items)
+        return Item(name, _title(entry), fine.get(number, ("", ""))[0] or number or group, group, image, place)
+
+    catalogue = Catalogue(usable(metadata.items(), item, spare), spare)
     collection = Collection(catalogue, {})
     for split, word in FILES.items():
-        outfits, tokens = read_outfits(root / version / f"{word}.json", catalogue)
+        outfits, tokens = read_outfits(root / version / f"{word}.json", catalogue, spare)
         collection.outfits[split] = outfits
         labels, blanks = root / version / f"compatibility_{word}.txt", root / version / f"fill_in_blank_{word}.json"
         if labels.is_file():
-            collection.labelled[split] = read_compatibility(labels, tokens)
+            collection.labelled[split] = read_compatibility(labels, tokens, spare)
         if blanks.is_file():
-            collection.blanks[split] = read_blanks(blanks, tokens)
+            collection.blanks[split] = read_blanks(blanks, tokens, spare)
     return collection
 
 
-def category_names(file: Path) -> dict[str, tuple[str, str]]:
+def category_names(file: Path, spare: Spare = refuse) -> dict[str, tuple[str, str]]:
     """Fine and coarse name of each category id; of several names of one id the first.
 
     Raises:
-        DataError: A line has no three fields.
+        DataError: A line has no three fields, where it is not spared.
     """
     names: dict[str, tuple[str, str]] = {}
     for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
         fields = [field.strip() for field in line.split(",")]
-        if line.strip() and len(fields) != 3:
-            raise DataError(f"{file}:{number}: expected 'id,fine category,coarse category', found {line!r}")
-        if line.strip():
+        if len(fields) == 3:
             names.setdefault(fields[0], (fields[1], fields[2] or "unknown"))
+        elif line.strip():
+            spare(DataError(f"{file}:{number}: expected 'id,fine category,coarse category', found {line!r}"))
     return names
 
 
@@ -78,52 +83,62 @@ def _title(entry: dict[str, Any]) -> str:
     return str(entry.get("title") or entry.get("url_name") or "").strip()
 
 
-def read_outfits(file: Path, catalogue: Catalogue) -> tuple[list[Outfit], dict[str, int]]:
+def read_outfits(file: Path, catalogue: Catalogue, spare: Spare = refuse) -> tuple[list[Outfit], dict[str, int]]:
     """The outfits of ``[{set_id, items: [{item_id, index}]}]``, and the item behind every ``<set_id>_<index>``.
 
     Raises:
         DataError: An entry is malformed, or an item is not in the catalogue; names it.
     """
-    outfits, tokens = [], {}
-    for number, entry in enumerate(expect(read_json(file), list, "the file", str(file))):
+    tokens: dict[str, int] = {}
+
+    def outfit(numbered: tuple[int, Any]) -> Outfit:
+        number, entry = numbered
         place = f"{file}: entry {number}"
         name = str(expect(entry, dict, "the entry", place).get("set_id", ""))
+        own: dict[str, int] = {}
         numbers = []
         for part in expect(entry.get("items"), list, "items", place):
             if not isinstance(part, dict) or "item_id" not in part or "index" not in part:
                 raise DataError(f"{place}: an item has no item_id or no index")
             (found,) = catalogue.numbers([str(part["item_id"])], f"{place} (set {name})")
-            tokens[f"{name}_{part['index']}"] = found
+            own[f"{name}_{part['index']}"] = found
             numbers.append(found)
-        outfits.append(Outfit(name, check_outfit(numbers, place)))
-    return outfits, tokens
+        made = Outfit(name, check_outfit(numbers, place))
+        tokens.update(own)
+        return made
+
+    return usable(enumerate(expect(read_json(file), list, "the file", str(file))), outfit, spare), tokens
 
 
-def read_compatibility(file: Path, tokens: dict[str, int]) -> list[Labelled]:
+def read_compatibility(file: Path, tokens: dict[str, int], spare: Spare = refuse) -> list[Labelled]:
     """Lines ``label set_index set_index ...``.
 
     Raises:
         DataError: A label is not 0 or 1, a line has no item, or an item is in no outfit; names the line.
     """
-    found = []
-    for place, words in read_lines(file):
+
+    def question(line: tuple[str, list[str]]) -> Labelled:
+        place, words = line
         if words[0] not in ("0", "1"):
             raise DataError(f"{place}: label {words[0]!r} is out of range, expected 0 or 1")
         numbers = _resolve(words[1:], tokens, place)
-        found.append(Labelled(f"{file.name}:{place.rpartition(':')[2]}", check_outfit(numbers, place), int(words[0])))
+        return Labelled(f"{file.name}:{place.rpartition(':')[2]}", check_outfit(numbers, place), int(words[0]))
+
+    found = usable(read_lines(file), question, spare)
     if not found:
         raise DataError(f"{file}: the file holds no question")
     return found
 
 
-def read_blanks(file: Path, tokens: dict[str, int]) -> list[Blank]:
+def read_blanks(file: Path, tokens: dict[str, int], spare: Spare = refuse) -> list[Blank]:
     """Questions ``{question: [tokens], blank_position, answers: [tokens]}``; right is the answer of the same set.
 
     Raises:
         DataError: An entry is malformed, an item is in no outfit, or not exactly one answer is of the question's set.
     """
-    found = []
-    for number, entry in enumerate(expect(read_json(file), list, "the file", str(file))):
+
+    def blank(numbered: tuple[int, Any]) -> Blank:
+        number, entry = numbered
         place = f"{file}: question {number}"
         expect(entry, dict, "the entry", place)
         question = [str(word) for word in expect(entry.get("question"), list, "question", place)]
@@ -133,8 +148,9 @@ def read_blanks(file: Path, tokens: dict[str, int]) -> list[Blank]:
         if len(right) != 1 or len(sets) != 1:
             raise DataError(f"{place}: {len(right)} of {len(answers)} answers are of the question's set, expected one")
         items = check_outfit(_resolve(question, tokens, place), place)
-        found.append(Blank(f"{file.name}:{number}", items, tuple(_resolve(answers, tokens, place)), right[0]))
-    return found
+        return Blank(f"{file.name}:{number}", items, tuple(_resolve(answers, tokens, place)), right[0])
+
+    return usable(enumerate(expect(read_json(file), list, "the file", str(file))), blank, spare)
 
 
 def _resolve(words: list[str], tokens: dict[str, int], place: str) -> list[int]:
@@ -147,65 +163,72 @@ def _resolve(words: list[str], tokens: dict[str, int], place: str) -> list[int]:
 # -- repacked
 
 
-def _repacked(root: Path, version: str) -> Collection:
+def _repacked(root: Path, version: str, spare: Spare) -> Collection:
     file = root / REPACKED
-    items = []
-    for number, entry in enumerate(expect(read_json(file), list, "the file", str(file))):
+
+    def item(numbered: tuple[int, Any]) -> Item:
+        number, entry = numbered
         place = f"{file}: entry {number}"
         if "item_id" not in expect(entry, dict, "the entry", place):
             raise DataError(f"{place}: has no item_id")
         name, group = str(entry["item_id"]), str(entry.get("semantic_category") or "unknown")
         category = str(entry.get("category_id") or group)
-        items.append(Item(name, _title(entry), category, group, root / "images" / f"{name}.jpg", place))
-    catalogue = Catalogue(items)
+        return Item(name, _title(entry), category, group, root / "images" / f"{name}.jpg", place)
+
+    entries = enumerate(expect(read_json(file), list, "the file", str(file)))
+    catalogue = Catalogue(usable(entries, item, spare), spare)
     collection = Collection(catalogue, {})
     folder = root / version
     for split, word in FILES.items():
-        collection.outfits[split] = _sets(folder / f"{word}.json", catalogue)
+        collection.outfits[split] = _sets(folder / f"{word}.json", catalogue, spare)
         labels, blanks = folder / "compatibility" / f"{word}.json", folder / "fill_in_the_blank" / f"{word}.json"
         if labels.is_file():
-            collection.labelled[split] = _labels(labels, catalogue)
+            collection.labelled[split] = _labels(labels, catalogue, spare)
         if blanks.is_file():
-            collection.blanks[split] = _questions(blanks, catalogue)
+            collection.blanks[split] = _questions(blanks, catalogue, spare)
     return collection
 
 
-def _entries(file: Path, *lists: str) -> list[tuple[str, dict[str, Any]]]:
-    """Place and entry of a list of dicts that have the given lists."""
-    entries = []
-    for number, entry in enumerate(expect(read_json(file), list, "the file", str(file))):
+def _entries(
+    file: Path, lists: tuple[str, ...], make: Callable[[int, str, dict[str, Any]], Made], spare: Spare
+) -> list[Made]:
+    """What is made of number, place and entry of a list of dicts that have the given lists."""
+
+    def checked(numbered: tuple[int, Any]) -> Made:
+        number, entry = numbered
         place = f"{file}: entry {number}"
         expect(entry, dict, "the entry", place)
         for name in lists:
             expect(entry.get(name), list, name, place)
-        entries.append((place, entry))
-    return entries
+        return make(number, place, entry)
+
+    return usable(enumerate(expect(read_json(file), list, "the file", str(file))), checked, spare)
 
 
-def _sets(file: Path, catalogue: Catalogue) -> list[Outfit]:
-    return [
-        Outfit(str(number), check_outfit(catalogue.numbers([str(i) for i in entry["item_ids"]], place), place))
-        for number, (place, entry) in enumerate(_entries(file, "item_ids"))
-    ]
+def _sets(file: Path, catalogue: Catalogue, spare: Spare) -> list[Outfit]:
+    def outfit(number: int, place: str, entry: dict[str, Any]) -> Outfit:
+        return Outfit(str(number), check_outfit(catalogue.numbers([str(i) for i in entry["item_ids"]], place), place))
+
+    return _entries(file, ("item_ids",), outfit, spare)
 
 
-def _labels(file: Path, catalogue: Catalogue) -> list[Labelled]:
-    found = []
-    for number, (place, entry) in enumerate(_entries(file, "question")):
+def _labels(file: Path, catalogue: Catalogue, spare: Spare) -> list[Labelled]:
+    def labelled(number: int, place: str, entry: dict[str, Any]) -> Labelled:
         if entry.get("label") not in (0, 1):
             raise DataError(f"{place}: label {entry.get('label')!r} is out of range, expected 0 or 1")
         items = check_outfit(catalogue.numbers([str(i) for i in entry["question"]], place), place)
-        found.append(Labelled(f"{file.name}:{number}", items, int(entry["label"])))
-    return found
+        return Labelled(f"{file.name}:{number}", items, int(entry["label"]))
+
+    return _entries(file, ("question",), labelled, spare)
 
 
-def _questions(file: Path, catalogue: Catalogue) -> list[Blank]:
-    found = []
-    for number, (place, entry) in enumerate(_entries(file, "question", "answers")):
+def _questions(file: Path, catalogue: Catalogue, spare: Spare) -> list[Blank]:
+    def blank(number: int, place: str, entry: dict[str, Any]) -> Blank:
         right = expect(entry.get("label"), int, "label", place)
         if not 0 <= right < len(entry["answers"]):
             raise DataError(f"{place}: label {right} is out of range, there are {len(entry['answers'])} answers")
         items = check_outfit(catalogue.numbers([str(i) for i in entry["question"]], place), place)
         answers = catalogue.numbers([str(i) for i in entry["answers"]], place)
-        found.append(Blank(f"{file.name}:{number}", items, answers, right))
-    return found
+        return Blank(f"{file.name}:{number}", items, answers, right)
+
+    return _entries(file, ("question", "answers"), blank, spare)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from zoo.domains.outfit.catalogue import Catalogue, Collection, Item, Outfit, check_outfit
+from zoo.domains.outfit.catalogue import Catalogue, Collection, Item, Outfit, Spare, check_outfit
 from zoo.domains.outfit.files import read_table
 from zoo.domains.outfit.splits import Version, split_outfits
-from zoo.training import DataError, Split
+from zoo.training import DataError, Split, refuse
 
 PRODUCT = (
     "cod_modelo_color", "des_agrup_color_eng", "des_sex", "des_fabric", "des_product_category",
@@ -17,51 +18,50 @@ WORDS = ("des_agrup_color_eng", "des_fabric", "des_product_family", "des_product
 SPLITS: dict[str, Split] = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
-def read_mango(root: Path, version: Version, seed: int) -> Collection:
+def read_mango(root: Path, version: Version, seed: int, spare: Spare = refuse) -> Collection:
     """The MANGO / UPC datathon tables: ``product_data.csv``, ``outfit_data.csv`` and ``images/``.
 
     An item's text is its colour, fabric, family, type and sex; its category the type, its group the product category.
+    Of a row that cannot be used ``spare`` is told; it is left out, and outfits that need it too.
 
     Raises:
         DataError: A file is missing or malformed; names file and line.
     """
     items = []
-    for place, row in read_table(root / "product_data.csv", PRODUCT):
+    for place, row in read_table(root / "product_data.csv", PRODUCT, spare):
         image = root / "images" / PurePosixPath(row["des_filename"]).name
         text = " ".join(row[name].lower() for name in WORDS)
         category, group = row["des_product_type"], row["des_product_category"]
         items.append(Item(row["cod_modelo_color"], text, category, group, image, place))
-    catalogue = Catalogue(items)
-    rows = read_table(root / "outfit_data.csv", ("cod_outfit", "cod_modelo_color"))
-    outfits = _grouped([(place, row["cod_outfit"], row["cod_modelo_color"]) for place, row in rows], catalogue)
+    catalogue = Catalogue(items, spare)
+    outfits = _grouped(root / "outfit_data.csv", ("cod_outfit", "cod_modelo_color"), catalogue, spare)
     parts, notes = split_outfits(outfits, version, seed)
     return Collection(catalogue, parts, notes=notes)
 
 
-def read_csv(root: Path, version: Version, seed: int) -> Collection:
+def read_csv(root: Path, version: Version, seed: int, spare: Spare = refuse) -> Collection:
     """Any outfits in two tables, ``items.csv`` and ``outfits.csv``.
 
     ``items.csv``: ``item``, and any of ``image`` (relative to the table), ``text``, ``category``, ``group``.
     ``outfits.csv``: ``outfit``, ``item``, and maybe ``split`` (train, val, test); a row per item of an outfit. Without
-    the column ``split`` the outfits are split by ``version`` and ``seed``.
+    the column ``split`` the outfits are split by ``version`` and ``seed``. Of a row that cannot be used ``spare`` is
+    told; it is left out, and outfits that need it too.
 
     Raises:
         DataError: A file is missing or malformed; names file and line.
     """
     items = []
-    for place, row in read_table(root / "items.csv", ("item",)):
+    for place, row in read_table(root / "items.csv", ("item",), spare):
         image = root / row["image"] if row.get("image", "").strip() else None
         category = row.get("category", "").strip() or "unknown"
         group = row.get("group", "").strip() or category
         items.append(Item(row["item"], row.get("text", "").strip(), category, group, image, place))
-    catalogue = Catalogue(items)
-    rows = read_table(root / "outfits.csv", ("outfit", "item"))
-    outfits = _grouped([(place, row["outfit"], row["item"]) for place, row in rows], catalogue)
-    if "split" not in rows[0][1]:
-        parts, notes = split_outfits(outfits, version, seed)
-        return Collection(catalogue, parts, notes=notes)
+    catalogue = Catalogue(items, spare)
     given: dict[str, tuple[Split, str]] = {}
-    for place, row in rows:
+
+    def in_a_split(place: str, row: dict[str, str]) -> None:
+        if "split" not in row:
+            return
         word = row["split"].strip().lower()
         if word not in SPLITS:
             raise DataError(f"{place}: split {row['split']!r} is unknown, expected train, val or test")
@@ -70,16 +70,47 @@ def read_csv(root: Path, version: Version, seed: int) -> Collection:
             raise DataError(
                 f"{place}: outfit {row['outfit']} is in {SPLITS[word]} here and in {split[0]} at {split[1]}"
             )
+
+    outfits = _grouped(root / "outfits.csv", ("outfit", "item"), catalogue, spare, in_a_split)
+    if not given:
+        parts, notes = split_outfits(outfits, version, seed)
+        return Collection(catalogue, parts, notes=notes)
     parts = {split: [] for split in ("train", "val", "test")}
     for outfit in outfits:
         parts[given[outfit.id][0]].append(outfit)
     return Collection(catalogue, parts)
 
 
-def _grouped(rows: list[tuple[str, str, str]], catalogue: Catalogue) -> list[Outfit]:
+def _grouped(
+    file: Path,
+    columns: tuple[str, str],
+    catalogue: Catalogue,
+    spare: Spare,
+    check: Callable[[str, dict[str, str]], None] = lambda place, row: None,
+) -> list[Outfit]:
+    """The outfits of a table with a row per item; one with a row that cannot be used is left out, as it is not whole.
+
+    Args:
+        file: The table.
+        columns: Of the outfit's name and of the item's.
+        catalogue: All items.
+        spare: Told of every such row.
+        check: Raises for a row that cannot be used for other reasons.
+    """
     members: dict[str, list[int]] = {}
     places: dict[str, str] = {}
-    for place, outfit, item in rows:
-        members.setdefault(outfit, []).extend(catalogue.numbers([item], place))
-        places.setdefault(outfit, place)
-    return [Outfit(name, check_outfit(numbers, places[name])) for name, numbers in members.items()]
+    broken: set[str] = set()
+    left_out: list[dict[str, str]] = []
+    for place, row in read_table(file, columns, spare, left_out):
+        name, item = (row[column] for column in columns)
+        places.setdefault(name, place)
+        try:
+            members.setdefault(name, []).extend(catalogue.numbers([item], place))
+            check(place, row)
+        except DataError as error:
+            spare(error)
+            broken.add(name)
+    broken |= {row[columns[0]] for row in left_out}
+    return [
+        Outfit(name, check_outfit(numbers, places[name])) for name, numbers in members.items() if name not in broken
+    ]
