@@ -1,65 +1,28 @@
-"""What the zoo holds, read from its source as text: models, data sets, metrics, losses. Imports nothing of it."""
+"""What the zoo holds, read from its source as text: models, data sets, metrics, losses. Imports nothing of it.
+
+What was found is remembered (:mod:`zoo.recipe.remembered`) until any file of the packages is another.
+"""
 
 from __future__ import annotations
 
-import ast
 import builtins
+import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeVar
+from zlib import adler32, crc32
 
+from zoo.cli.definitions import DATA_ATTRIBUTES, Definition, definition_of, exported, parse, read_text, statements
 from zoo.errors import ZooError
+from zoo.recipe import remembered
 from zoo.recipe.light import Frozen
 
 ZOO = Path(__file__).resolve().parents[1]
-DATA_ATTRIBUTES = ("domain", "dataset", "source", "terms", "layout")
 _BASES = re.compile(r"^class\s+\w+\s*\((.*?)\)\s*:", re.MULTILINE | re.DOTALL)
-_FAMILIES = {"scores": "score", "similarity": "similarity"}
-
-
-class Definition(Frozen):
-    """A class or function of the zoo.
-
-    Attributes:
-        node: Its statement.
-        file: Where it stands.
-        module: Dotted name of that file.
-        domain: Folder under ``zoo/domains``, empty elsewhere.
-        bases: Names of the base classes, as they are called where they come from.
-    """
-
-    node: ast.ClassDef | ast.FunctionDef
-    file: Path
-    module: str
-    domain: str = ""
-    bases: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return self.node.name
-
-    @property
-    def summary(self) -> str:
-        """The first paragraph of the docstring, on one line, references as plain names."""
-        return re.sub(r":\w+:`~?([^`]*)`", r"`\1`", " ".join(self._doc.split("\n\n")[0].split()))
-
-    @property
-    def reference(self) -> str:
-        """What the docstring says after ``Source:``, on one line; empty where it says nothing."""
-        found = re.search(r"^Source:[ \n]*(.*?)(?:\n\n|\n\w+:\n|\Z)", self._doc, re.DOTALL | re.MULTILINE)
-        return " ".join(found[1].split()) if found else ""
-
-    @property
-    def family(self) -> str:
-        """Family of a loss by its first argument; empty for any other function and for classes."""
-        arguments = self.node.args.args if isinstance(self.node, ast.FunctionDef) else []
-        return _FAMILIES.get(arguments[0].arg, "") if arguments else ""
-
-    @property
-    def _doc(self) -> str:
-        return ast.get_docstring(self.node) or ""
+PACKAGES = ("domains", "metrics", "ranking")
+T = TypeVar("T")
 
 
 class Loss(Frozen):
@@ -105,7 +68,7 @@ class Catalogue:
 
     def models(self) -> list[Definition]:
         """Subclasses of ``ZooModule`` that their domain exports (bases it keeps to itself), by domain and name."""
-        return [found for found in _public(self._subclasses("ZooModule")) if self._shows(found)]
+        return self._remembered("models", self._models, definition_of)
 
     def data(self) -> list[DataSet]:
         """Subclasses of ``ZooData`` that name a data set, by domain and name.
@@ -113,6 +76,38 @@ class Catalogue:
         Raises:
             ZooError: A class attribute is missing or no plain literal.
         """
+        return self._remembered("data", self._data, lambda row: DataSet(definition_of(row[0]), *row[1:]))
+
+    def metrics(self) -> list[MetricUse]:
+        """Metrics that ``zoo.metrics`` exports, with the domains that use them; then those of single domains."""
+        return self._remembered("metrics", self._metrics, lambda row: MetricUse(definition_of(row[0]), tuple(row[1])))
+
+    def losses(self) -> list[Loss]:
+        """Functions of scores or similarities that ``zoo.ranking`` exports, by family and name."""
+        return self._remembered("losses", self._losses, lambda row: Loss(definition_of(row[0]), row[1]))
+
+    def _remembered(self, what: str, find: Callable[[], list[T]], read: Callable[[list[Any]], T]) -> list[T]:
+        """What was found before, where no file of the packages changed since."""
+        key = f"catalogue.{what} {self.root}"
+        rows = remembered.get(key, self._state)
+        if rows is not None:
+            return [read(row) for row in rows]
+        found = find()
+        remembered.put(key, self._state, [_row(one) for one in found])
+        return found
+
+    @cached_property
+    def _state(self) -> remembered.Stamp:
+        """Another one whenever a file of the packages is changed, added or taken away."""
+        files = sorted(entry for package in PACKAGES for entry in _files(self.root / package))
+        text = "\n".join(f"{path} {' '.join(map(str, stamp))}" for path, stamp in files).encode()
+        newest = [max((stamp[part] for _, stamp in files), default=0) for part in (1, 2)]
+        return crc32(text) << 32 | adler32(text), newest[0], newest[1]
+
+    def _models(self) -> list[Definition]:
+        return [found for found in _public(self._subclasses("ZooModule")) if self._shows(found)]
+
+    def _data(self) -> list[DataSet]:
         definitions = self._subclasses("ZooData")
         found = []
         for definition in _public(definitions):
@@ -125,10 +120,9 @@ class Catalogue:
             found.append(DataSet(definition, **values))
         return found
 
-    def metrics(self) -> list[MetricUse]:
-        """Metrics that ``zoo.metrics`` exports, with the domains that use them; then those of single domains."""
+    def _metrics(self) -> list[MetricUse]:
         exports = self._exports("metrics")
-        shared = [found for found in exports if isinstance(found.node, ast.ClassDef) and not _is_error(found)]
+        shared = [found for found in exports if found.is_class and not _is_error(found)]
         own = _public(self._subclasses("Metric"))
         users = self._users([definition.name for definition in shared])
         return [
@@ -136,23 +130,22 @@ class Catalogue:
             *(MetricUse(definition, (definition.domain,)) for definition in own),
         ]
 
-    def losses(self) -> list[Loss]:
-        """Functions of scores or similarities that ``zoo.ranking`` exports, by family and name."""
+    def _losses(self) -> list[Loss]:
         exports = self._exports("ranking")
-        classes = {found.name.lower(): found.name for found in exports if isinstance(found.node, ast.ClassDef)}
+        classes = {found.name.lower(): found.name for found in exports if found.is_class}
         losses = [Loss(found, classes.get(found.name.replace("_", ""), "")) for found in exports if found.family]
         return sorted(losses, key=lambda loss: (loss.function.family, loss.function.name))
 
     def _shows(self, definition: Definition) -> bool:
         """Whether a domain names a class in ``__all__``; one without such a list shows all."""
         front = self.root / "domains" / definition.domain / "__init__.py"
-        names = _exported(front) if front.is_file() else []
+        names = exported(front) if front.is_file() else []
         return not names or definition.name in names
 
     @cached_property
     def _domains(self) -> dict[Path, str]:
         """Text of every file of every domain."""
-        return {file: _read(file) for file in sorted((self.root / "domains").rglob("*.py"))}
+        return {file: read_text(file) for file in sorted((self.root / "domains").rglob("*.py"))}
 
     @cached_property
     def _hints(self) -> dict[Path, _Hints]:
@@ -181,9 +174,9 @@ class Catalogue:
         folder = self.root / package
         if not (folder / "__init__.py").is_file():
             return []
-        names = _exported(folder / "__init__.py")
+        names = exported(folder / "__init__.py")
         defines = re.compile(rf"^(?:def|class) (?:{'|'.join(names)})\b", re.MULTILINE)
-        texts = {file: _read(file) for file in sorted(folder.rglob("*.py"))} if names else {}
+        texts = {file: read_text(file) for file in sorted(folder.rglob("*.py"))} if names else {}
         found = {
             definition.name: definition
             for file, text in texts.items()
@@ -206,7 +199,7 @@ class Catalogue:
             parts = file.relative_to(self.root).with_suffix("").parts
             module = ".".join(("zoo", *parts)).removesuffix(".__init__")
             domain = parts[1] if parts[0] == "domains" and len(parts) > 2 else ""
-            self._parsed[file] = list(_statements(_parse(file, text), file, module, domain))
+            self._parsed[file] = list(statements(parse(file, text), file, module, domain))
         return self._parsed[file]
 
 
@@ -231,23 +224,6 @@ def _hints(text: str) -> _Hints:
     return _Hints(frozenset(words), tuple(re.findall(r"\b(\w+)\s+as\s+(\w+)", text)))
 
 
-def _statements(tree: ast.Module, file: Path, module: str, domain: str) -> Iterator[Definition]:
-    """The classes and functions at the top of a file."""
-    original = {
-        alias.asname: alias.name
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-        if alias.asname
-    }
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef):
-            yield Definition(node, file, module, domain)
-        elif isinstance(node, ast.ClassDef):
-            names = [ast.unparse(base).partition("[")[0].rpartition(".")[2] for base in node.bases]
-            yield Definition(node, file, module, domain, tuple(original.get(name, name) for name in names))
-
-
 def _attributes(definition: Definition, family: list[Definition]) -> dict[str, str]:
     """The data attributes of a class, its own before those of its bases.
 
@@ -258,68 +234,12 @@ def _attributes(definition: Definition, family: list[Definition]) -> dict[str, s
     for parent in [found for name in reversed(definition.bases) for found in family if found.name == name]:
         if parent.domain == definition.domain and parent is not definition:
             values.update(_attributes(parent, family))
-    for name, node in _assigned(definition.node.body).items():
-        if name not in DATA_ATTRIBUTES:
-            continue
-        value = _literal(node)
+    for name, (value, line) in definition.values.items():
         if not isinstance(value, str):
-            where = f"{definition.file}:{node.lineno}"
+            where = f"{definition.file}:{line}"
             raise ZooError(f"{where}: {definition.name}.{name} must be written as a text, it is read without importing")
         values[name] = value
     return values
-
-
-def _assigned(body: list[ast.stmt]) -> Mapping[str, ast.expr]:
-    """Names that are assigned plainly in a block, with the expressions; tuples are matched part by part."""
-    pairs: list[tuple[ast.expr, ast.expr]] = []
-    for statement in body:
-        if isinstance(statement, ast.AnnAssign) and statement.value is not None:
-            pairs.append((statement.target, statement.value))
-        elif isinstance(statement, ast.Assign):
-            pairs += [(target, statement.value) for target in statement.targets]
-    found: dict[str, ast.expr] = {}
-    for target, value in pairs:
-        both = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
-        parts = zip(target.elts, value.elts, strict=False) if both else [(target, value)]  # type: ignore[attr-defined]
-        found.update({name.id: part for name, part in parts if isinstance(name, ast.Name)})
-    return found
-
-
-def _exported(file: Path) -> list[str]:
-    """The names in ``__all__``.
-
-    Raises:
-        ZooError: It is not written as a list of texts.
-    """
-    node = _assigned(_parse(file, _read(file)).body).get("__all__")
-    if node is None:
-        return []
-    names = _literal(node)
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        raise ZooError(
-            f"{file}:{node.lineno}: __all__ must be written as a list of names, it is read without importing"
-        )
-    return list(names)
-
-
-def _literal(node: ast.expr) -> object:
-    """The value of a literal; None for any other expression."""
-    try:
-        value: object = ast.literal_eval(node)
-    except ValueError:
-        return None
-    return value
-
-
-def _read(file: Path) -> str:
-    return file.read_text(encoding="utf-8")
-
-
-def _parse(file: Path, text: str) -> ast.Module:
-    try:
-        return ast.parse(text)
-    except SyntaxError as error:
-        raise ZooError(f"{file}:{error.lineno}: this is not Python: {error.msg}") from error
 
 
 def _is_error(definition: Definition) -> bool:
@@ -332,4 +252,27 @@ def _public(definitions: list[Definition]) -> list[Definition]:
 
 
 def _where(definition: Definition) -> str:
-    return f"{definition.file}:{definition.node.lineno}"
+    return f"{definition.file}:{definition.line}"
+
+
+# -- remembering
+
+
+def _files(folder: Path | str) -> Iterator[tuple[str, remembered.Stamp]]:
+    """Every Python file below a folder with its state."""
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return
+    for entry in entries:
+        if entry.is_dir():
+            yield from _files(entry.path)
+        elif entry.name.endswith(".py"):
+            yield entry.path, remembered.stamp_of(entry.stat())
+
+
+def _row(value: Any) -> Any:
+    """What JSON can hold of a thing that was found, for ``definition_of`` and its like."""
+    if isinstance(value, Frozen):
+        return [_row(part) for part in value.contents()]
+    return str(value) if isinstance(value, Path) else value

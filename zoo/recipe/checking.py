@@ -6,26 +6,33 @@ import ast
 
 from zoo.recipe.mistakes import Mistake, Place, RecipeError, in_order, nearest
 from zoo.recipe.modules import Outside
+from zoo.recipe.nodes import Path
 from zoo.recipe.recipe import Recipe
 from zoo.recipe.symbols import Class
 from zoo.recipe.values import Check
 
 
-def check(recipe: Recipe) -> list[Mistake]:
+def check(recipe: Recipe, *, imports: bool = False) -> list[Mistake]:
     """All mistakes of a recipe, in the order of the file.
 
-    Nothing is imported as long as the text alone shows what is wrong; otherwise the classes that are named are
-    imported and their own types asked.
+    Nothing is imported as long as source text alone shows what is wrong, or that nothing is: see
+    :mod:`zoo.recipe.sure`. Otherwise what it leaves open is imported and its own types asked.
 
     Args:
         recipe: As read.
+        imports: Whether every class is imported and asked, although the text shows no mistake.
     """
     seen = static(recipe)
     if not recipe.readable or (seen.mistakes and not seen.doubts):
         return in_order(seen.mistakes)
+    paths: list[Path] | None = seen.doubts
+    if not seen.mistakes:
+        around = [path[:length] for path in (*seen.doubts, *seen.unsure) for length in range(1, len(path) + 1)]
+        paths = None if imports else around
+    if paths == []:
+        return []
     from zoo.recipe.validate import validate
 
-    paths = list(dict.fromkeys(seen.doubts)) if seen.mistakes else None
     return in_order([*seen.mistakes, *validate(recipe, paths)])
 
 
@@ -55,7 +62,7 @@ def ensure(recipe: Recipe) -> None:
     Raises:
         RecipeError: It has some; carries all of them.
     """
-    mistakes = check(recipe)
+    mistakes = check(recipe, imports=True)
     if mistakes:
         raise RecipeError(mistakes)
 

@@ -12,6 +12,7 @@ from zoo.recipe.light import Frozen
 from zoo.recipe.mistakes import near
 from zoo.recipe.modules import Module, Opaque, Outside
 from zoo.recipe.signatures import Signature, constructor, function_signature
+from zoo.recipe.sure import LIBRARIES, sure
 from zoo.recipe.symbols import Class, Found, Function, Symbols
 from zoo.recipe.trust import Trust, refusal
 
@@ -51,6 +52,7 @@ class Classes:
         self.symbols, self.trust = symbols, trust
         self.annotations = Annotations(symbols)
         self._signatures: dict[Class, Signature] = {}
+        self._sure: dict[Found | None, bool] = {}
         self._resolved: dict[tuple[str, Slot | None, Trust], ClassPath] = {}
 
     def signature(self, found: Class | Function | Opaque | None) -> Signature:
@@ -100,6 +102,14 @@ class Classes:
         if slot is None:
             return True
         return self.symbols.is_subclass(found, slot.base) if slot.base is not None else None
+
+    def sure(self, found: Found | None) -> bool:
+        """Whether the text shows that a class can be imported and made an object of."""
+        if found not in self._sure:
+            top = found.module.name.partition(".")[0] if isinstance(found, Class) else ""
+            known = top in LIBRARIES and not self._lies_here(top)
+            self._sure[found] = known and isinstance(found, Class) and sure(self.symbols, found)
+        return self._sure[found]
 
     def missing(self, path: str) -> str | None:
         """What is wrong with the import path of a function or class, None where it leads to one or may do so."""

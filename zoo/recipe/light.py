@@ -75,6 +75,10 @@ class _Named:
         inner = ", ".join(f"{name}={getattr(self, name)!r}" for name in type(self)._names)
         return f"{type(self).__name__}({inner})"
 
+    def contents(self) -> tuple[Any, ...]:
+        """The values of all fields, in order."""
+        return tuple(self.__dict__[name] for name in type(self)._names)
+
     def _key(self) -> tuple[Any, ...]:
         state = self.__dict__
         return tuple([state[name] for name in type(self)._compared])

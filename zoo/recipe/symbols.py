@@ -58,10 +58,16 @@ class Symbols:
 
     Args:
         folders: Searched for modules after ``sys.path``, e.g. the current folder.
+
+    Attributes:
+        maybe: Classes met by a name that only a branch binds: they may not be there.
+        whole: Names of modules of which all that they import is there.
     """
 
     def __init__(self, folders: Sequence[Path] = ()) -> None:
         self.finder = Finder(folders)
+        self.maybe: set[Class] = set()
+        self.whole: set[str] = set()
         self._bases: dict[Class, list[Class | Outside | Opaque]] = {}
 
     def member(self, owner: Found, name: str, seen: frozenset[tuple[str, str]] = frozenset()) -> Found | None:
@@ -92,6 +98,8 @@ class Symbols:
         for binding in module.bindings.get(name):
             found = self._follow(module, binding, name, seen)
             if isinstance(found, Class | Function | Module | Outside):
+                if isinstance(found, Class) and name in module.maybe:
+                    self.maybe.add(found)
                 return found
             opaque = found if isinstance(found, Opaque) else opaque
             value = found if isinstance(found, Value) else value

@@ -45,12 +45,14 @@ class Check(Fields):
         classes: Resolves class paths.
         mistakes: What is wrong for certain.
         doubts: Paths of the objects about which only an import can tell.
+        unsure: Paths of the objects of which the text shows no mistake, but an import may.
         refusals: Those of the mistakes that name code which nobody vouches for.
     """
 
     classes: Classes
     mistakes: list[Mistake] = field(default_factory=list)
     doubts: list[Path] = field(default_factory=list)
+    unsure: list[Path] = field(default_factory=list)
     refusals: list[Mistake] = field(default_factory=list)
 
     def say(self, place: Place, text: str, refused: bool = False) -> None:
@@ -69,6 +71,8 @@ class Check(Fields):
         """
         if node.void:
             return
+        if any(isinstance(option, Anything) and not option.known for option in options(kind)):
+            self.unsure.append(owner(path))
         if node.table is not None:
             self._mapping(node, kind, path)
         elif node.items is not None:
@@ -95,6 +99,7 @@ class Check(Fields):
         best = min(trials, key=lambda trial: len(trial.mistakes))
         self.mistakes += best.mistakes
         self.doubts += best.doubts
+        self.unsure += best.unsure
         self.refusals += best.refusals
 
     # -- scalars and lists
@@ -113,6 +118,9 @@ class Check(Fields):
         """Text that can only be the import path of a function or class must lead to one."""
         others = [option for option in options(kind) if not isinstance(option, Name)]
         named = isinstance(node.content, str) and not (others and accepts(OneOf(tuple(others)), node))
+        words = [option.words for option in options(kind) if isinstance(option, Known)]
+        if named or (words and isinstance(node.content, str) and node.content not in words[0]):
+            self.unsure.append(owner(path))
         if named and IMPORTABLE.fullmatch(str(node.content)):
             problem = self.classes.missing(str(node.content))
             if problem is not None:
@@ -228,6 +236,7 @@ class Check(Fields):
             return
         self._object(text, text.text, arguments, slot, path)
         if "dict_kwargs" in known:
+            self.unsure.append(path)
             self.value(known["dict_kwargs"], Table(Simple("str"), Anything()), (*path, "dict_kwargs"))
         parameters = self.classes.signature(self.classes.resolve(text.text, slot, vouched(text)).found).parameters
         for key, value in astray:
@@ -241,6 +250,8 @@ class Check(Fields):
             self.say(text.place, result.problem, result.refused)
         elif not isinstance(result.found, Class) or self.classes.fits(result.found, slot) is None:
             self.doubts.append(path)
+        elif not self.classes.sure(result.found):
+            self.unsure.append(path)
         names = Names(result.name, {}, [], given=slot.given if slot is not None else frozenset())
         names.complete = self.classes.fits(result.found, slot) is not False  # else another class must be named anyway
         body = arguments if arguments is not None else Node({}, text.place)
@@ -252,6 +263,7 @@ class Check(Fields):
         if node.void:
             return
         if node.content is None:
+            self.unsure.append(owner(path))
             node = Node({}, node.place)
         if node.table is None:
             self.say(node.place, f"{label(node, path)}expected mapping of {names.owner}'s arguments, got {given(node)}")
@@ -262,6 +274,8 @@ class Check(Fields):
         names.kinds = kinds | dict(names.kinds)
         names.needed = [p.name for p in parameters if p.required and p.name in names.kinds and names.complete]
         names.open, names.found = signature.open, found is not None
+        if signature.open:
+            self.unsure.append(owner(path))
         self._entries(node, names, path, place)
 
     def _entries(self, node: Node, names: Names, path: Path, place: Place) -> None:
@@ -334,6 +348,14 @@ class Names(Fields):
 
 def _like_spec(key: Scalar) -> bool:
     return isinstance(key, str) and (key in SPEC or nearest(key, SPEC[:2]) is not None)
+
+
+def owner(path: Path) -> Path:
+    """The path of the object that a value belongs to."""
+    for length in range(len(path) - 1, -1, -1):
+        if path[length] == "init_args":
+            return path[:length]
+    return path[:1]
 
 
 def vouched(text: Node) -> bool:
