@@ -103,8 +103,9 @@ def run_all(
     for number, (run, results, took) in enumerate(_done(left, work, jobs), start=1):
         table.add({**run, **results, "seconds": round(took, 2)})
         shown = ", ".join(f"{name} {value:.4g}" for name, value in results.items() if isinstance(value, float))
-        name = " ".join(str(value) for value in run.values())
-        print(f"{number}/{len(left)} {name}: {shown} ({took:.0f} s)", flush=True)
+        name = " ".join(str(value) for value in run.values() if str(value))
+        told = f" {results['what']}" if results.get("what") else ""
+        print(f"{number}/{len(left)} {name}: {shown}{told[:300]} ({took:.0f} s)", flush=True)
     return True
 
 
