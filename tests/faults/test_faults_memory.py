@@ -5,11 +5,15 @@ import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from zoo.domains.anomaly.extractors import Extractor
+from zoo.domains.anomaly.scoring import score_video
 from zoo.metrics import average_precision, roc_auc
 from zoo.training import DataError, read_image
+from zoo.training.video import open_frames
 
 
 def used() -> int:
@@ -56,3 +60,51 @@ def test_a_picture_of_four_hundred_megapixels_is_refused_by_a_limit(tmp_path, bo
         DataError, match=r"raster\.png: has more pixels than are decoded at once \(.*limit of \d+ pixels"
     ):
         read_image(file)
+
+
+HOURS = 2 * 60 * 60
+
+
+@pytest.fixture(scope="module")
+def two_hours(tmp_path_factory):
+    """A film of two hours, a small picture a second."""
+    av = pytest.importorskip("av")
+    file = tmp_path_factory.mktemp("film") / "long.mp4"
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream("mpeg4", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 160, 128, "yuv420p"
+        picture = np.zeros((128, 160, 3), dtype=np.uint8)
+        for second in range(HOURS):
+            picture[:] = second * 255 // HOURS
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return file
+
+
+class Brightness(Extractor):
+    """A row per minute: how bright its first pictures are."""
+
+    def __init__(self):
+        super().__init__(fps=1, clip=60, batch=4, positions=(0, 1), width=2)
+
+    def build(self):
+        return torch.nn.Identity()
+
+    def frame(self, image):
+        return torch.from_numpy(image).permute(2, 0, 1)
+
+    def encode(self, network, clips):
+        return clips.float().mean((2, 3, 4))
+
+    def settings(self):
+        return {}
+
+
+def test_a_film_of_two_hours_is_scored_in_little_memory(two_hours, bounded):
+    for _ in zip(range(20), open_frames(two_hours), strict=False):  # threads and their stacks are there
+        continue
+    bounded(200 << 20)  # its pictures together would take 440 MB
+    result = score_video(two_hours, Brightness(), 2, "snippet16", lambda rows: np.asarray(rows)[:, 0], row_by_row=True)
+    assert result.frames == HOURS
+    assert len(result.scores) == HOURS // 60
+    np.testing.assert_allclose(result.scores, np.arange(0, HOURS, 60) * 255 // HOURS, atol=3)
