@@ -233,11 +233,16 @@ class TextImageRetrieval(Metric):
                     f"{name}: shape {tuple(features.shape)} with marks of {tuple(rows.shape)}, "
                     f"expected (B, D) and (B, {columns})"
                 )
-            length = features.detach().float().norm(dim=1)
-            bad = (~torch.isfinite(length) | (length == 0)).nonzero()
+            found = features.detach().float()
+            length = found.norm(dim=1)
+            odd = ~torch.isfinite(length) | (length < torch.finfo(torch.float32).tiny)
+            if odd.any():  # squares leave the range long before the numbers do
+                found = torch.where(odd.unsqueeze(1), found / found.abs().amax(1, keepdim=True), found)
+                length = found.norm(dim=1)
+            bad = (~torch.isfinite(length)).nonzero()
             if len(bad):
                 raise ValueError(f"{name}: row {int(bad[0])} is not finite or 0")
-            getattr(self, name).append(features.detach().float() / length.unsqueeze(1))
+            getattr(self, name).append(found / length.unsqueeze(1))
         self.images.append(images.long())
         self.texts.append(texts.long())
 
