@@ -265,7 +265,7 @@ def _files(folder: Path | str) -> Iterator[tuple[str, remembered.Stamp]]:
     except OSError:
         return
     for entry in entries:
-        if entry.is_dir():
+        if entry.is_dir() and entry.name != "__pycache__":
             yield from _files(entry.path)
         elif entry.name.endswith(".py"):
             yield entry.path, remembered.stamp_of(entry.stat())

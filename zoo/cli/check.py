@@ -1,4 +1,4 @@
-"""``zoo check``: names every mistake of recipes at once; imports torch only where the text alone shows none."""
+"""``zoo check``: names every mistake of recipes at once; imports torch only where source text leaves something open."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import argparse
 import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zoo.cli.failures import lines
 from zoo.errors import InputError
+
+if TYPE_CHECKING:
+    from zoo.recipe import Recipe
 
 HELP = "name every mistake of recipes, by file and line"
 EXAMPLES = ("zoo check anomaly/demo mine.yaml", "zoo check recipes/ --trainer.max_epochs 3")
@@ -30,10 +34,11 @@ def run(args: argparse.Namespace) -> int:
     from zoo.recipe import check, read
 
     bad = 0
+    before: Recipe | None = None
     sources = expand(args.recipes)
     for source in sources:
         try:
-            recipe = read(source, args.overrides)
+            recipe = before = read(source, args.overrides, beside=before)
             found = [str(mistake) for mistake in check(recipe)]
         except InputError as error:
             found = lines(error)

@@ -6,7 +6,6 @@ import errno
 import os
 import select
 import sys
-import traceback
 
 from zoo.errors import ZooError
 
@@ -26,6 +25,8 @@ def report(error: BaseException, debug: bool) -> int:
     if isinstance(error, BrokenPipeError) and _stdout_closed():
         return FAILED  # the reader (head, less) has seen enough: nothing to say
     if debug:
+        import traceback
+
         traceback.print_exception(error)
     for line in lines(error):
         print(line, file=sys.stderr)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-import textwrap
 from collections.abc import Sequence
 from itertools import zip_longest
 
@@ -15,6 +13,8 @@ NARROWEST = 20
 
 def terminal_width() -> int | None:
     """Columns of the terminal, None where stdout is none."""
+    import shutil
+
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
@@ -60,4 +60,6 @@ def fit(widths: Sequence[int], room: int) -> list[int]:
 def _folded(text: str, width: int) -> list[str]:
     if len(text) <= width:
         return [text]
+    import textwrap
+
     return textwrap.wrap(text, width, break_on_hyphens=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from difflib import SequenceMatcher
 from typing import NamedTuple
 
 from zoo.errors import InputError
@@ -68,6 +67,8 @@ def distance(first: str, second: str) -> int:
 
 def near(word: str, names: Iterable[str]) -> list[str]:
     """The names that ``word`` may be a misspelling of, nearest first."""
+    from difflib import SequenceMatcher  # only where something is misspelt
+
     plain = word.lower().replace("_", "")
     found = []
     for name in dict.fromkeys(names):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import sys
 from collections.abc import Sequence
 from functools import lru_cache
@@ -77,6 +78,7 @@ class Finder:
     def __init__(self, folders: Sequence[Path] = ()) -> None:
         self._folders = [str(folder) for folder in folders]
         self._known: dict[str, Module | Outside | Opaque | None] = {}
+        self._listed: dict[Path, frozenset[str]] = {}
 
     def module(self, name: str) -> Module | Outside | Opaque | None:
         """The module of an absolute dotted name, None where there is none."""
@@ -101,7 +103,7 @@ class Finder:
         if not isinstance(package, Module):
             return package
         for folder in package.folders:
-            found = _inside(folder, last, name)
+            found = self._inside(folder, last, name)
             if found is not None:
                 return found
         return Opaque(f"{parent} sets its own path") if "__path__" in package.bindings else None
@@ -126,23 +128,32 @@ class Finder:
             return load(name, Path(spec.origin), folders)
         return Module(name, None, folders) if folders else Opaque(f"{name} is not written in Python")
 
+    def _inside(self, folder: Path, last: str, name: str) -> Module | Opaque | None:
+        names = self._names(folder)
+        inner = folder / last if last in names else None
+        if inner is not None and "__init__.py" in self._names(inner):
+            return load(name, inner / "__init__.py", (inner,))
+        if any(f"{last}{suffix}" in names for suffix in (*EXTENSION_SUFFIXES, ".pyc")):
+            return Opaque(f"{name} is compiled")
+        if f"{last}.py" in names:
+            return load(name, folder / f"{last}.py", ())
+        return Module(name, None, (inner,)) if inner is not None and inner.is_dir() and last.isidentifier() else None
+
+    def _names(self, folder: Path) -> frozenset[str]:
+        """What a folder holds; asked once."""
+        if folder not in self._listed:
+            try:
+                self._listed[folder] = frozenset(os.listdir(folder))
+            except OSError:
+                self._listed[folder] = frozenset()
+        return self._listed[folder]
+
 
 def _entries(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
     except OSError:
         return []
-
-
-def _inside(folder: Path, last: str, name: str) -> Module | Opaque | None:
-    inner = folder / last
-    if (inner / "__init__.py").is_file():
-        return load(name, inner / "__init__.py", (inner,))
-    if any((folder / f"{last}{suffix}").is_file() for suffix in (*EXTENSION_SUFFIXES, ".pyc")):
-        return Opaque(f"{name} is compiled")
-    if (folder / f"{last}.py").is_file():
-        return load(name, folder / f"{last}.py", ())
-    return Module(name, None, (inner,)) if inner.is_dir() and last.isidentifier() else None
 
 
 def load(name: str, path: Path, folders: tuple[Path, ...]) -> Module | Opaque:

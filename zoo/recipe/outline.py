@@ -64,11 +64,9 @@ class Bindings:
             self._read[name] = [_binding(row) for row in self._rows.get(name, ())]
         return self._read[name]
 
-    def imports(self) -> list[tuple[str, Imported]]:
-        """The names that imports bind, with what they bind; nothing is parsed for it."""
-        return [
-            (name, Imported(row[1], row[2])) for name, rows in self._rows.items() for row in rows if row[0] == "import"
-        ]
+    def imports(self) -> list[tuple[str, str, str | None]]:
+        """The names that imports bind, with module and name of :class:`Imported`; nothing is parsed for it."""
+        return [(name, row[1], row[2]) for name, rows in self._rows.items() for row in rows if row[0] == "import"]
 
 
 def _binding(row: list[Any]) -> Binding:

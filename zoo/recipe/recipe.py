@@ -87,6 +87,7 @@ def read(
     *,
     trusted: bool = True,
     trust: tuple[str, ...] | list[str] = (),
+    beside: Recipe | None = None,
 ) -> Recipe:
     """Reads a recipe file and applies overrides.
 
@@ -95,6 +96,7 @@ def read(
         overrides: Pairs of option and text as typed, or a mapping of options to Python values.
         trusted: Whether everything in it may be imported: the user named the file.
         trust: Modules that may be imported if it is not trusted.
+        beside: A recipe of the same trust, read just before: what it looked up in source files is not looked up again.
 
     Returns:
         The recipe, its mistakes (also those in the overrides) still to be asked for with ``check``.
@@ -116,14 +118,16 @@ def read(
         line = data.count(b"\n", 0, error.start) + 1
         wrong = Mistake(Place(origin, line), f"this is no UTF-8 text (byte {data[error.start]:#04x})")
         return _bare(name_of(path), origin, Trust(trusted, tuple(trust)), [wrong])
-    return read_text(text, name_of(path), origin, Trust(trusted, tuple(trust)), overrides)
+    return read_text(text, name_of(path), origin, Trust(trusted, tuple(trust)), overrides, beside)
 
 
 def _bare(name: str, origin: str, trust: Trust, found: list[Mistake]) -> Recipe:
     return Recipe(name, origin, Node({}, Place(origin, 1)), trust, Classes(Symbols(), trust), found=found)
 
 
-def read_text(text: str, name: str, origin: str, trust: Trust, overrides: Overrides) -> Recipe:
+def read_text(
+    text: str, name: str, origin: str, trust: Trust, overrides: Overrides, beside: Recipe | None = None
+) -> Recipe:
     """Reads a recipe from text.
 
     Args:
@@ -132,6 +136,7 @@ def read_text(text: str, name: str, origin: str, trust: Trust, overrides: Overri
         origin: What messages call it.
         trust: What it may name; without whole trust no alias and no interpolation is followed.
         overrides: As for :func:`read`.
+        beside: As for :func:`read`.
     """
     root, found = compose(text, origin, aliases=trust.whole)
     recipe = _bare(name, origin, trust, found)
@@ -143,7 +148,8 @@ def read_text(text: str, name: str, origin: str, trust: Trust, overrides: Overri
     recipe.root, recipe.readable = root, True
     # the user's own modules lie in the current folder; a recipe that nobody vouches for must not reach them
     here = [FilePath.cwd()] if trust.whole or trust.modules else []
-    recipe.classes = Classes(Symbols(here), trust)
+    known = beside.classes if beside is not None and beside.readable and beside.trust == trust else None
+    recipe.classes = known or Classes(Symbols(here), trust)
     changes = Changes(recipe.classes, recipe.kind)
     notes, mistakes = rename(recipe.classes, root, recipe.kind)
     changes.apply(root, overrides)

@@ -71,6 +71,7 @@ class Lines:
         if not self._fresh:
             return
         lines = _read(self.file) | self._fresh  # another process may have added to it meanwhile
+        lines = {key: line for key, line in lines.items() if os.path.exists(key.partition(" ")[2])}
         part = self.file.with_name(f".{self.file.name}.{os.getpid()}")
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -83,18 +84,23 @@ class Lines:
 
 def get(key: str, stamp: Stamp) -> Any:
     """See :meth:`Lines.get`; of the file of this interpreter."""
-    return _lines(cache_dir()).get(key, stamp)
+    return _lines(*_place()).get(key, stamp)
 
 
 def put(key: str, stamp: Stamp, value: Any) -> None:
     """See :meth:`Lines.put`; into the file of this interpreter."""
-    _lines(cache_dir()).put(key, stamp, value)
+    _lines(*_place()).put(key, stamp, value)
+
+
+def _place() -> list[str | None]:
+    """All that :func:`zoo.cache_dir` depends on, cheaper than itself: this is asked for every module."""
+    return [os.environ.get(name) for name in ("ZOO_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA", "HOME")]
 
 
 @cache
-def _lines(cache_folder: Path) -> Lines:
+def _lines(*place: str | None) -> Lines:
     version = f"{sys.implementation.cache_tag}-{FORM}-{crc32(sys.prefix.encode()):08x}"
-    return Lines(cache_folder / FOLDER / f"{version}.txt")
+    return Lines(cache_dir() / FOLDER / f"{version}.txt")
 
 
 def _read(file: Path) -> dict[str, str]:

@@ -69,8 +69,8 @@ def _imports(symbols: Symbols, name: str, seen: set[str]) -> bool:
 
 
 def _leads(symbols: Symbols, module: Module, seen: set[str]) -> bool:
-    found = [(one.module, one.name) for name, one in module.bindings.imports() if name not in module.maybe]
-    for origin, name in [*found, *((star, None) for star in module.stars)]:
+    found = [(origin, name) for bound, origin, name in module.bindings.imports() if bound not in module.maybe]
+    for origin, name in dict.fromkeys([*found, *((star, None) for star in module.stars)]):
         top = origin.partition(".")[0]
         if top != _OURS:
             if top not in seen and not _installed(top):

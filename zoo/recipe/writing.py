@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import math
+from types import FunctionType
 from typing import Any
 
 import yaml
@@ -118,7 +118,8 @@ def _default(classes: Classes, parameter: Parameter, cls: Class) -> Plain:
     try:
         return _plain(_evaluate(classes, parameter.default, parameter), cls, parameter)
     except ValueError:
-        # not a literal: ask the class itself
+        import inspect  # not a literal: ask the class itself
+
         real = inspect.signature(import_object(cls.path)).parameters[parameter.name].default
         return _plain(real, cls, parameter)
 
@@ -148,6 +149,6 @@ def _plain(value: Any, cls: Class, parameter: Parameter) -> Plain:
         return [_plain(item, cls, parameter) for item in sorted(value)]
     if isinstance(value, dict):
         return {key: _plain(item, cls, parameter) for key, item in value.items()}
-    if inspect.isclass(value) or inspect.isfunction(value):
+    if isinstance(value, type | FunctionType):
         return f"{value.__module__}.{value.__qualname__}"
     raise ZooError(f"the default of {cls.path}'s '{parameter.name}' cannot be written into a recipe: {value!r:.80}")
