@@ -202,18 +202,21 @@ DEVICE = os.environ.get("ZOO_TEST_DEVICE", "cuda")
 
 
 @contextmanager
-def _blocks_of(factor: int) -> Iterator[None]:
-    from zoo.ranking import row_engines
+def _blocks_of(factor: int, fused: bool) -> Iterator[None]:
+    from zoo.ranking import fused_rows, row_engines
 
-    before, row_engines.ON_GPU = row_engines.ON_GPU, factor
+    before = row_engines.ON_GPU, fused_rows.fusible
+    row_engines.ON_GPU = factor
+    if not fused:
+        fused_rows.fusible = lambda _: False
     try:
         yield
     finally:
-        row_engines.ON_GPU = before
+        row_engines.ON_GPU, fused_rows.fusible = before
 
 
 def measure_blocks() -> None:
-    """Sizes of blocks for the similarity losses beside the products alone, and where the time of one call goes."""
+    """The similarity losses beside their products, with kernels and without, in blocks of several sizes; a profile."""
     from dataclasses import replace
 
     from zoo import bench
@@ -223,11 +226,13 @@ def measure_blocks() -> None:
     rows = Rows("blocks")
     wanted = ("N = 4096", "N = 32,768")
     cases = [case for case in bench.cases("losses", device="cuda") if any(size in case.name for size in wanted)]
-    for factor in (row_engines.ON_GPU, 16, 256):
+    usual = row_engines.ON_GPU
+    for factor, fused in ((usual, True), (usual, False), (16, True), (256, True)):
         for case in cases:
-            with _blocks_of(factor):
-                rows.add(replace(case, name=f"x{factor} {case.name}"), (FLOOR,) if factor == row_engines.ON_GPU else ())
-                if factor == row_engines.ON_GPU:
+            with _blocks_of(factor, fused):
+                title = f"{'kernels' if fused else 'plain torch'}, blocks x{factor}: {case.name}"
+                rows.add(replace(case, name=title), (FLOOR,) if factor == usual and fused else ())
+                if factor == usual and fused:
                     _profile(case)
 
 

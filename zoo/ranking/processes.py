@@ -19,6 +19,7 @@ from torch import Tensor
 from zoo.ranking.checks import REDUCTIONS, accumulation_dtype, check_choice
 from zoo.ranking.distributed import row_counts
 from zoo.ranking.engines import refuse_second
+from zoo.ranking.fused_rows import FusedTile, tile_of
 from zoo.ranking.lazy import LazyRelation, LazySimilarity
 from zoo.ranking.row_engines import block_slices
 from zoo.ranking.rows import check_rows
@@ -115,7 +116,7 @@ class _Ring:
                 job.wait()
         return arrived
 
-    def tiles(self, queries: Tensor, met: list[Tensor]) -> Iterator[tuple[slice, Tensor, Tile]]:
+    def tiles(self, queries: Tensor, met: list[Tensor]) -> Iterator[tuple[slice, Tensor, Tile | FusedTile]]:
         """Blocks of this process's queries against one gallery."""
         gallery, ids, *others = met
         for rows in block_slices(len(queries), len(gallery), queries.device):
@@ -124,7 +125,7 @@ class _Ring:
             mask = None
             if self.mask is not None:
                 mask = type(self.mask)(self.mask.queries[rows], others[0])[slice(None)]
-            yield rows, values, Tile(mark(values, positive, mask), self.softmax.temperature)
+            yield rows, values, tile_of(mark(values, positive, mask), self.softmax.temperature)
 
 
 class _Ringed(torch.autograd.Function):

@@ -23,10 +23,11 @@ from torch import Tensor
 
 from zoo.ranking.checks import REDUCTIONS, Reduction, accumulation_dtype, check_choice
 from zoo.ranking.engines import Engine, PairedSlopes, Slopes, check_engine, choose_engine, refuse_second
+from zoo.ranking.fused_rows import softmax_slope
 from zoo.ranking.lazy import LazySimilarity, Matrix, Relation, dense
 from zoo.ranking.reduction import divide, reduce_values
 from zoo.ranking.rows import Rows, RowSlope, RowValue, check_rows, clean_rows
-from zoo.ranking.softmax_rows import Softmax, softmax_slope
+from zoo.ranking.softmax_rows import Softmax
 
 ROW_ENGINES = ("dense", "tiled")
 BLOCK = 2**20  # entries of a block of rows
@@ -145,7 +146,8 @@ class Blocks:
 
     def slices(self) -> Iterator[slice]:
         """Which rows come together."""
-        return block_slices(*self.similarity.shape, self.similarity.device)
+        count, gallery = self.similarity.shape
+        return block_slices(count, gallery, self.similarity.device)
 
     def clean(self, similarity: Tensor, rows: slice) -> tuple[Rows, Tensor]:
         """The rows of a block, and which of them have something to rank."""

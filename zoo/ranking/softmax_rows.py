@@ -146,6 +146,16 @@ class Tile:
         slope[self.at] = found.to(slope.dtype)
         return slope
 
+    def both_slopes(
+        self,
+        rows: tuple[Side, Side],
+        row_shapes: tuple[Shape, Shape],
+        columns: tuple[Side, Side],
+        column_shapes: tuple[Shape, Shape],
+    ) -> Tensor:
+        """Slope of the rows' and columns' values together, `(q, g)`."""
+        return self.slopes(1, rows, row_shapes).add_(self.slopes(0, columns, column_shapes))
+
     def _entries(self, x: Tensor, side: Side, shape: Shape, dim: int, cached: bool = False) -> Tensor:
         """`e (level + tilt (S - h) / T)`, 0 where x is -inf."""
         high = _finite(side.high).to(x.dtype).unsqueeze(dim)
@@ -209,14 +219,6 @@ class Softmax:
     finish: Finish
     temperature: float
     moments: bool = False
-
-
-def softmax_slope(rows: Rows, softmax: Softmax) -> tuple[Tensor, Tensor]:
-    """Values `(Q,)` and slopes `(Q, G)` of rows that are there as a whole."""
-    tile = Tile(rows, softmax.temperature)
-    sides = tile.sides(1, softmax.moments)
-    values, *shapes = softmax.finish(*sides, softmax.temperature)
-    return values.to(rows.similarity.dtype), tile.slopes(1, sides, (shapes[0], shapes[1]))
 
 
 def finish_info_nce(positives: Side, negatives: Side, temperature: float) -> tuple[Tensor, Shape, Shape]:

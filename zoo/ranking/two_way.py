@@ -13,12 +13,13 @@ from torch import Tensor
 from zoo.ranking.base_modules import SimilarityLoss
 from zoo.ranking.checks import REDUCTIONS, accumulation_dtype, check_choice
 from zoo.ranking.engines import choose_engine, refuse_second
+from zoo.ranking.fused_rows import tile_of
 from zoo.ranking.lazy import LazySimilarity, Matrix, Relation, dense
 from zoo.ranking.reduction import reduce_values
 from zoo.ranking.row_engines import ROW_ENGINES, RowLoss, block_slices, fastest_rows
 from zoo.ranking.rows import Rows, check_rows
 from zoo.ranking.similarity import info_nce, info_nce_rows, sdm, sdm_rows
-from zoo.ranking.softmax_rows import Shape, Side, Softmax, Tile, join, no_entries
+from zoo.ranking.softmax_rows import Shape, Side, Softmax, join, no_entries
 from zoo.ranking.triplets import alignment_rows, triplet_alignment
 
 Loss = SimilarityLoss | Callable[..., Tensor]
@@ -127,7 +128,7 @@ class _BothWays(torch.autograd.Function):
         columns = no_entries(len(gallery), gallery.device), no_entries(len(gallery), gallery.device)
         with torch.autocast(queries.device.type, enabled=False):
             for chosen in block_slices(len(queries), len(gallery), queries.device):
-                tile = Tile(job.tile(queries, gallery, chosen)[1], softmax.temperature)
+                tile = tile_of(job.tile(queries, gallery, chosen)[1], softmax.temperature)
                 row, column = tile.both_sides(softmax.moments)
                 rows.append(row)
                 columns = (
@@ -159,9 +160,8 @@ class _BothWays(torch.autograd.Function):
         pulled, into = torch.empty_like(queries), torch.zeros_like(gallery)
         for chosen in block_slices(len(queries), len(gallery), queries.device):
             values, rows = job.tile(queries, gallery, chosen)
-            tile = Tile(rows, job.softmax.temperature)
             sides = ctx.rows[0].part(chosen), ctx.rows[1].part(chosen)
-            slopes = tile.slopes(1, sides, (steep[0][0].part(chosen), steep[0][1].part(chosen)))
-            slopes += tile.slopes(0, ctx.columns, steep[1])
+            shapes = steep[0][0].part(chosen), steep[0][1].part(chosen)
+            slopes = tile_of(rows, job.softmax.temperature).both_slopes(sides, shapes, ctx.columns, steep[1])
             pulled[chosen] = job.similarity.pull(slopes, values, queries[chosen], gallery, into)
         return pulled, into
