@@ -152,6 +152,15 @@ def test_a_metric_of_one_and_of_nothing(name):
         assert told == "" or len(told) > 10
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("name", CASES)
+def test_a_metric_refuses_scores_that_are_not_finite(name, bad):
+    scores = drawn(SIZE, 4)
+    scores[7] = bad
+    with pytest.raises(ValueError, match=r"not finite"):
+        figures(name, scores)
+
+
 def test_every_metric_is_here():
     assert set(CASES) | FUNCTIONS == set(metrics.__all__)
     assert len(CASES) >= 20

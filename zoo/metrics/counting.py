@@ -136,7 +136,7 @@ class GridErrors(Metric):
             stride: Side of an element in pixels; those at the right and the bottom may be cut by the edge.
 
         Raises:
-            ValueError: The density does not fit the size.
+            ValueError: The density does not fit the size, or a value is not finite.
         """
         for level, value in zip(self.levels, grid_errors(density, points, size, stride, self.levels), strict=True):
             getattr(self, f"game{level}").append(torch.tensor([value], dtype=torch.float32, device=self.device))
@@ -165,6 +165,9 @@ def grid_errors(
     if tuple(density.shape) != expected:
         raise ValueError(f"density: shape {tuple(density.shape)}, an image of {size} at stride {stride} has {expected}")
     values, places = density.detach().cpu().double(), points.detach().cpu().double().reshape(-1, 2)
+    for name, given in (("density", values), ("points", places)):
+        if not torch.isfinite(given).all():
+            raise ValueError(f"{name}: {int((~torch.isfinite(given)).sum())} of {given.numel()} are not finite")
     found = []
     for level in levels:
         parts = 2**level
