@@ -7,6 +7,7 @@ import torch
 
 from zoo import bench
 from zoo.bench import Timing, plot, startup, training
+from zoo.cli.list import KINDS
 from zoo.errors import InputError, ZooError
 from zoo.training.speed import Case
 
@@ -131,8 +132,27 @@ def test_the_training_loop_of_every_demo_is_timed():
 
 
 def test_start_up_is_that_of_a_process_that_ended_well():
-    (case,) = [case for case in bench.cases("startup") if case.name == "zoo --help"]
-    assert set(case.peers) == {"sys (bare interpreter)", "lightning"}
-    case.ours()()
+    cases = {case.name: case for case in bench.cases("startup")}
+    bare = {"sys (bare interpreter)", "time (bare interpreter and 0.1 s)"}
+    assert set(cases["zoo --help"].peers) == {*bare, "lightning"}
+    assert all(set(case.peers) == bare for name, case in cases.items() if name != "zoo --help")
+    assert {f"zoo list {kind}" for kind in KINDS} | {"zoo show anomaly/demo", "zoo check anomaly/demo"} <= set(cases)
+    cases["zoo --help"].ours()()
     with pytest.raises(RuntimeError, match="no-such-verb"):
         startup.process("-m", "zoo", "no-such-verb")()
+
+
+def test_the_memory_of_a_start_is_that_of_its_process():
+    small, large = ("-c", "pass"), ("-c", "b'x' * (50 << 20)")
+    case = Case("start", partial(startup.process, *large), {"sys": partial(startup.process, *small)})
+    ours, bare = bench.run(case, rounds=1)
+    assert 4 < bare.memory < 30  # far less than this process, which holds torch
+    assert ours.memory == pytest.approx(bare.memory + 50, abs=5)
+
+
+def test_a_first_start_finds_nothing_remembered(tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
+    write = "import os, pathlib; pathlib.Path(os.environ['ZOO_CACHE'], 'seen').touch(exist_ok=False)"
+    startup.process("-c", write, first=True)()
+    startup.process("-c", write, first=True)()
+    assert not list(tmp_path.iterdir())
