@@ -8,6 +8,7 @@ case. Results go to ``$OUT``, or to runs/evidence; evidence/bench.py puts them o
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import subprocess
@@ -55,7 +56,7 @@ def pieces(plan: str) -> list[Piece]:
     """What a plan runs, the most important first."""
     if plan == "quick":
         return [
-            tests(60, "-k", "not compiled"),
+            tests(75, "-k", "not compiled"),
             own("blocks", 40),
             bench("losses", 40, "--quick", "--rounds", "3"),
             own("engines", 40),
@@ -182,6 +183,7 @@ class Rows:
     """Timings in a file, complete after every case."""
 
     def __init__(self, name: str) -> None:
+        gc.freeze()
         self.file, self.rows = FOLDER / f"{name}.json", list[Any]()
 
     def add(self, case: Any, against: tuple[str, ...] = ()) -> None:
@@ -208,7 +210,7 @@ def _blocks_of(factor: int, fused: bool) -> Iterator[None]:
     before = row_engines.ON_GPU, fused_rows.fusible
     row_engines.ON_GPU = factor
     if not fused:
-        fused_rows.fusible = lambda _: False
+        fused_rows.fusible = lambda similarity: False
     try:
         yield
     finally:

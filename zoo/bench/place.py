@@ -16,7 +16,7 @@ def placed_on(device: str) -> Iterator[None]:
     """Inside, cases build their tensors on this device.
 
     Args:
-        device: "cpu", "cuda" or "cuda:1".
+        device: "cpu", or "cuda": the current GPU.
     """
     token = _PLACE.set(device)
     try:

@@ -130,7 +130,10 @@ def run(
         ZooError: A peer's result is another than ours, or ours itself ran out of memory.
     """
     with placed_on(device):
-        return _run(case, against, rounds, limit)
+        try:
+            return _run(case, against, rounds, limit)
+        except torch.OutOfMemoryError as error:  # each fits by itself, and not with what the others hold
+            raise ZooError(f"{case.name}: out of memory with all contestants at once") from error
 
 
 def _run(case: Case, against: Sequence[str] | None, rounds: int, limit: float | None) -> list[Timing]:
@@ -215,9 +218,9 @@ def _repeats(work: Work) -> int:
 
 
 def _time(work: Work, repeats: int) -> float:
-    gc.collect()
     if place().type == "cuda":
         return _time_on_gpu(work, repeats)
+    gc.collect()
     start = time.perf_counter()
     for _ in range(repeats):
         work()
@@ -263,18 +266,18 @@ def _memory_on_gpu(build: Callable[[], Work], limit: float | None) -> float:
     torch.cuda.empty_cache()
     try:
         work = build()
-        before = torch.cuda.memory_allocated(place())
+        before = torch.cuda.memory_allocated()
         if limit is not None:
             share = (before / 2**20 + limit) / _most(None)
-            torch.cuda.set_per_process_memory_fraction(min(1.0, share), place())
-        torch.cuda.reset_peak_memory_stats(place())
+            torch.cuda.set_per_process_memory_fraction(min(1.0, share))
+        torch.cuda.reset_peak_memory_stats()
         work()
-        return float(torch.cuda.max_memory_allocated(place()) - before) / 2**20
+        return float(torch.cuda.max_memory_allocated() - before) / 2**20
     except torch.cuda.OutOfMemoryError:
         return OUT_OF_MEMORY
     finally:
         if limit is not None:
-            torch.cuda.set_per_process_memory_fraction(1.0, place())
+            torch.cuda.set_per_process_memory_fraction(1.0)
 
 
 def _measure(build: Callable[[], Work], sender: Any, limit: float | None) -> None:
