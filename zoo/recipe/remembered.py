@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from zoo.recipe.outline import FORM
 FOLDER = "sources"
 SETTLED = 2_000_000_000
 """Nanoseconds after a change of a file before what was read is kept: another change would leave no trace."""
+
+_CODING = ("utf-8", "surrogateescape")  # names of files may be any bytes
 
 Stamp = tuple[int, int, int]
 
@@ -75,11 +78,13 @@ class Lines:
         part = self.file.with_name(f".{self.file.name}.{os.getpid()}")
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text("".join(f"{key}\t{line}\n" for key, line in lines.items()), encoding="ascii")
+            part.write_bytes("".join(f"{key}\t{line}\n" for key, line in lines.items()).encode(*_CODING))
             os.replace(part, self.file)
-        except (OSError, UnicodeEncodeError):
-            part.unlink(missing_ok=True)
+        except OSError:
+            with suppress(OSError):
+                part.unlink()
         self._fresh = {}
+        atexit.unregister(self.save)
 
 
 def get(key: str, stamp: Stamp) -> Any:
@@ -105,8 +110,8 @@ def _lines(*place: str | None) -> Lines:
 
 def _read(file: Path) -> dict[str, str]:
     try:
-        text = file.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError):
+        text = file.read_bytes().decode(*_CODING)
+    except OSError:
         return {}
     pairs = (line.partition("\t") for line in text.split("\n"))
     return {key: line for key, tab, line in pairs if tab}
