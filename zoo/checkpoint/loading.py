@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy as copying
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -124,7 +125,9 @@ def _usable(recipe: Recipe) -> Recipe:
     written = {key: node for key, node in trainer.entries() if not node.place.line} if trainer else {}
     if trainer is not None and written:
         sections["trainer"] = Node(written, trainer.place)
-    return replace(recipe, root=Node(sections, root.place))
+    taken = copying.copy(recipe)
+    taken.root = Node(sections, root.place)
+    return taken
 
 
 def _describe(module: ZooModule, checkpoint: Checkpoint) -> None:
