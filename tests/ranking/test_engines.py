@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo import ranking
-from zoo.ranking import smooth_pairs, tiles
+from zoo.ranking import banded_pairs, smooth_pairs, smooth_sums, tiles, top_pairs
 
 LOSSES = {
     "hinge": (ranking.hinge, ("sorted", "tiled")),
@@ -38,7 +38,11 @@ def small_blocks(monkeypatch):
     """Blocks small enough that lists of a test have several, whole and cut ones."""
     monkeypatch.setattr(tiles, "ROWS", 5)
     monkeypatch.setattr(tiles, "COLUMNS", 7)
-    monkeypatch.setattr(tiles, "ENTRIES", 70)
+    monkeypatch.setattr(tiles, "SQUARE", 5)
+    monkeypatch.setattr(tiles, "SHORT", 12)
+    for name, size in (("ROWS", 5), ("COLUMNS", 7), ("BLOCK", 70)):
+        monkeypatch.setattr(banded_pairs, name, size)
+    monkeypatch.setattr(top_pairs, "ENTRIES", 70)
     monkeypatch.setattr(smooth_pairs, "GROUP", 8)
 
 
@@ -174,6 +178,41 @@ def test_smooth_sums_have_the_accuracy_of_the_dtype(labels, dtype, monkeypatch):
             assert (part - wanted).abs().max() <= relative * wanted.abs().max()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("spread", [1e-3, 1.0, 30.0, 1e3, 1e6])
+@pytest.mark.parametrize("labels", ["binary", "graded", "continuous"])
+def test_hinge_and_band_are_the_logistic(labels, spread, dtype, monkeypatch):
+    """Whatever the range: ties of scores, ragged lists, weights, an outlier."""
+    monkeypatch.setattr(smooth_sums, "MOST_NODES", 0)
+    generator = torch.Generator().manual_seed(8)
+    uniform = torch.rand(3, 90, generator=generator, dtype=torch.float64)
+    target = {"binary": (uniform < 0.3).long(), "graded": (4 * uniform).long(), "continuous": uniform}[labels]
+    scores = (spread * torch.randn(3, 90, generator=generator, dtype=torch.float64)).to(dtype)
+    scores[1] = (scores[1] / spread).round() * spread
+    scores[2, 5] = 1e6
+    weight = torch.rand(3, 90, generator=generator, dtype=torch.float64).to(dtype)
+    for options in ({}, {"weight": weight}, {"mask": weight > 0.4}, {"pairs": "sum", "group": (5 * weight).long()}):
+        loss = partial(ranking.logistic, temperature=0.9, reduction="sum", **options)
+        found = value_and_gradient(partial(loss, engine="sorted"), scores, target)
+        exact = value_and_gradient(partial(loss, engine="dense"), scores.double(), target)
+        for part, wanted in zip(found, exact, strict=True):
+            relative = 1e-10 if dtype == torch.float64 else 1e-5
+            assert (part - wanted).abs().max() <= relative * wanted.abs().max()
+
+
+@pytest.mark.parametrize("nearest", [0.0, 15.0, 60.0, 300.0])
+def test_band_of_scores_in_perfect_order(nearest, monkeypatch):
+    """Nothing of the hinge is left: the value is the rest alone, however small."""
+    monkeypatch.setattr(smooth_sums, "MOST_NODES", 0)
+    target = torch.arange(12) // 4
+    scores = 3.0 * torch.arange(12).double() + nearest * target
+    found = value_and_gradient(partial(ranking.logistic, engine="sorted"), scores, target)
+    exact = value_and_gradient(partial(ranking.logistic, engine="dense"), scores, target)
+    for part, wanted in zip(found, exact, strict=True):
+        torch.testing.assert_close(part, wanted, rtol=1e-10, atol=0)
+    assert exact[0] > 0
+
+
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_any_list(data):
@@ -202,7 +241,7 @@ def test_context_chooses_and_an_argument_comes_first(monkeypatch, score_case):
     from zoo.ranking import pairwise_engines
 
     taken = []
-    for name in ("pair_value", "sorted_pair_value", "smooth_pair_value", "tiled_pair_value"):
+    for name in ("pair_value", "sorted_pair_value", "smooth_pair_value", "banded_pair_value", "tiled_pair_value"):
         inner = getattr(pairwise_engines, name)
         monkeypatch.setattr(
             pairwise_engines, name, lambda *a, name=name, inner=inner, **o: taken.append(name) or inner(*a, **o)
@@ -213,11 +252,11 @@ def test_context_chooses_and_an_argument_comes_first(monkeypatch, score_case):
         ranking.hinge(case.scores, case.target)
         ranking.hinge(case.scores, case.target, engine="tiled")
         ranking.mann_whitney(case.scores, case.target, surrogate="sigmoid")  # has no sorted form: as by itself
-    ranking.hinge(torch.randn(500), torch.randn(500))
+    ranking.hinge(torch.randn(600), torch.randn(600))
     ranking.logistic(torch.randn(900), torch.randn(900))
     ranking.logistic(1e4 * torch.randn(1100), torch.randn(1100))
     ranking.logistic(1e4 * torch.randn(900), torch.randn(900), engine="sorted")
-    ranking.hinge(torch.tensor([float("inf"), *range(499)]), torch.arange(500.0))
+    ranking.hinge(torch.tensor([float("inf"), *range(599)]), torch.arange(600.0))
     assert taken == [
         "pair_value",
         "sorted_pair_value",
@@ -225,8 +264,8 @@ def test_context_chooses_and_an_argument_comes_first(monkeypatch, score_case):
         "pair_value",
         "sorted_pair_value",
         "smooth_pair_value",
-        "tiled_pair_value",
-        "tiled_pair_value",
+        "banded_pair_value",
+        "banded_pair_value",
         "tiled_pair_value",
     ]
 

@@ -21,18 +21,20 @@ from zoo.ranking.checks import (
     check_depth,
     check_positive,
 )
+from zoo.ranking.costs import LambdaCost
 from zoo.ranking.engines import Engine, check_engine
 from zoo.ranking.lists import Lists, list_loss
 from zoo.ranking.masked import masked_log_softmax
-from zoo.ranking.pairs import both_real, differences, ordered_pairs, reduce_pairs, top_pair_sum
+from zoo.ranking.pairs import both_real, differences, ordered_pairs, reduce_pairs
 from zoo.ranking.pairwise_engines import engine_for, fastest, fastest_counts
-from zoo.ranking.penalties import LogisticPenalty
 from zoo.ranking.plackett_luce import ListTies
 from zoo.ranking.plackett_luce_sums import PLACKETT_LUCE_ENGINES, plackett_luce_by_engine
 from zoo.ranking.positions import discounts, gains, places
 from zoo.ranking.reduction import divide
+from zoo.ranking.smooth_counts import SmoothCounts
 from zoo.ranking.smooth_sums import allowed
-from zoo.ranking.tiles import SmoothCounts, tiled_pair_value
+from zoo.ranking.tiles import tiled_pair_value
+from zoo.ranking.top_pairs import tiled_top_pair_sum, top_pair_sum
 
 APPROX_ENGINES = ("dense", "sorted", "tiled")
 
@@ -185,22 +187,18 @@ def _lambda_value(lists: Lists, k: int | None, gain: Gain, temperature: float, e
     place = places(lists.scores, lists.real)
     present = discounts(place, lists.real, dtype, k)
     ideal = (gained * discounts(places(lists.target, lists.real), lists.real, dtype, k)).sum(-1)
-    cost = partial(_lambda_cost, temperature=temperature)
+    cost, blocks = LambdaCost(temperature), engine_for(lists, engine, ("dense", "tiled"), lambda: fastest(lists))
     if k is not None and k < lists.scores.shape[-1]:
-        total = top_pair_sum(lists, cost, place, k, gained, present)
-    elif engine_for(lists, engine, ("dense", "tiled"), lambda: fastest(lists)) == "tiled":
+        top = tiled_top_pair_sum if blocks == "tiled" else top_pair_sum
+        total = top(lists, cost, place, k, gained, present)
+    elif blocks == "tiled":
         total = tiled_pair_value(lists, cost, "sum", features=(gained, present))
     else:
         counted = ordered_pairs(lists)
         gap = torch.where(counted, differences(lists.scores), 0.0)
-        costs = cost(gap, differences(lists.target), differences(gained), differences(present))
+        costs = cost(gap, differences(gained), differences(present))
         total = reduce_pairs(costs, counted, lists, "sum")
     return divide(total, ideal)
-
-
-def _lambda_cost(gap: Tensor, wanted: Tensor, gained: Tensor, present: Tensor, temperature: float) -> Tensor:
-    """RankNet's cost of a pair, times the change of DCG if it is swapped."""
-    return gained.abs() * present.abs() * LogisticPenalty()(gap / temperature)
 
 
 def approx_ndcg(

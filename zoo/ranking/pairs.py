@@ -3,8 +3,6 @@
 This is the dense form, `(M, N, N)`: entry (i, j) is item i over item j.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -52,39 +50,6 @@ def reduce_pairs(costs: Tensor, counted: Tensor, lists: Lists, pairs: Pairs) -> 
     weights = torch.where(counted, weight.unsqueeze(-1) * weight.unsqueeze(-2), 0.0)
     total = (weights * costs).sum((-2, -1))
     return total if pairs == "sum" else divide(total, weights.sum((-2, -1)))
-
-
-Cost = Callable[..., Tensor]
-"""What pairs cost, for their differences of scores, of targets and of further numbers of the items; same shape."""
-
-
-def top_pair_sum(lists: Lists, cost: Cost, place: Tensor, k: int, *features: Tensor) -> Tensor:
-    """Weighted sum of a cost over the pairs with target_i > target_j of which one stands in the first k places.
-
-    Args:
-        lists: The clean lists.
-        cost: Of score, target and feature differences.
-        place: `(M, N)` 0-based place of each item.
-        k: Places that count, less than N.
-        features: `(M, N)` each.
-
-    Returns:
-        `(M,)`, from `(M, k, N)` pairs.
-    """
-    top = torch.where(lists.real, place, place.shape[-1]).argsort(dim=-1)[:, :k]
-    top_place, top_real = place.gather(-1, top).unsqueeze(-1), lists.real.gather(-1, top).unsqueeze(-1)
-    once = (place.unsqueeze(-2) >= k) | (place.unsqueeze(-2) > top_place)  # pairs inside the top would come twice
-    wanted = lists.target.gather(-1, top).unsqueeze(-1) - lists.target.unsqueeze(-2)
-    counted = once & top_real & lists.real.unsqueeze(-2) & (wanted != 0)
-    sign = torch.where(wanted > 0, 1, -1)
-
-    def turned(x: Tensor) -> Tensor:
-        """Difference from the item that belongs above to the other."""
-        return torch.where(counted, sign * (x.gather(-1, top).unsqueeze(-1) - x.unsqueeze(-2)), 0)
-
-    weights = torch.where(counted, lists.weight.gather(-1, top).unsqueeze(-1) * lists.weight.unsqueeze(-2), 0.0)
-    costs = cost(turned(lists.scores), turned(lists.target), *(turned(feature) for feature in features))
-    return (weights * costs).sum((-2, -1))
 
 
 def pair_value(lists: Lists, penalty: Penalty, pairs: Pairs, temperature: float = 1.0) -> Tensor:

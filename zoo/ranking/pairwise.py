@@ -4,7 +4,6 @@ The arguments that all score losses share (`scores`, `target`, `group`, `mask`, 
 explained once, in `zoo.ranking`.
 """
 
-import math
 from functools import partial
 from typing import Literal
 
@@ -12,11 +11,19 @@ import torch
 from torch import Tensor
 
 from zoo.ranking.checks import PAIRS, Pairs, Reduction, TiedLists, check_choice, check_positive
+from zoo.ranking.costs import ThurstoneCost
 from zoo.ranking.engines import Engine, check_engine
 from zoo.ranking.lists import Lists, list_loss
 from zoo.ranking.pairs import differences, reduce_pairs, unordered_pairs
 from zoo.ranking.pairwise_engines import engine_for, fastest, pair_engines, value_by_engine
-from zoo.ranking.penalties import HingePenalty, LogisticPenalty, Penalty, SigmoidPenalty, SquaredHingePenalty
+from zoo.ranking.penalties import (
+    BinaryFidelityPenalty,
+    HingePenalty,
+    LogisticPenalty,
+    Penalty,
+    SigmoidPenalty,
+    SquaredHingePenalty,
+)
 from zoo.ranking.tiles import tiled_pair_value
 
 Surrogate = Literal["logistic", "hinge", "squared_hinge", "sigmoid"]
@@ -28,7 +35,6 @@ _SURROGATES: dict[str, Penalty] = {
     "squared_hinge": SquaredHingePenalty(),
     "sigmoid": SigmoidPenalty(),
 }
-_FIDELITY_EPS = 1e-8
 
 
 def hinge(
@@ -254,7 +260,7 @@ def fidelity(
     elif tied_lists == "keep":
         raise ValueError("tied_lists: 'keep' given, expected 'skip' with target_probability 'binary' (no ties there)")
     else:
-        value = partial(value_by_engine, penalty=_binary_fidelity, pairs=pairs, temperature=scale, engine=engine)
+        value = partial(value_by_engine, penalty=BinaryFidelityPenalty(), pairs=pairs, temperature=scale, engine=engine)
     return list_loss(
         value, scores, target, group=group, mask=mask, weight=weight, reduction=reduction, tied_lists=tied_lists
     )
@@ -263,26 +269,8 @@ def fidelity(
 def _thurstone_value(lists: Lists, scale: float, pairs: Pairs, engine: Engine) -> Tensor:
     """Fidelity over all pairs i < j of each list; `(M,)`."""
     if engine_for(lists, engine, ("dense", "tiled"), lambda: fastest(lists)) == "tiled":
-        return tiled_pair_value(lists, partial(_thurstone_cost, scale=scale), pairs, tied=True)
+        return tiled_pair_value(lists, ThurstoneCost(scale), pairs, tied=True, features=(lists.target,))
     counted = unordered_pairs(lists)
     gap = torch.where(counted, differences(lists.scores), 0.0)
     wanted = torch.where(counted, differences(lists.target), 0)
-    return reduce_pairs(_thurstone_cost(gap, wanted, scale), counted, lists, pairs)
-
-
-def _thurstone_cost(gap: Tensor, wanted: Tensor, scale: float) -> Tensor:
-    predicted, target = gap / scale, wanted.to(gap.dtype) / scale
-    return 1 - _overlap(predicted, target) - _overlap(-predicted, -target)
-
-
-def _binary_fidelity(difference: Tensor) -> Tensor:
-    return 1 - (_normal_cdf(difference) + _FIDELITY_EPS).sqrt() - math.sqrt(_FIDELITY_EPS)
-
-
-def _overlap(predicted: Tensor, wanted: Tensor) -> Tensor:
-    return (_normal_cdf(predicted) * _normal_cdf(wanted) + _FIDELITY_EPS).sqrt()
-
-
-def _normal_cdf(x: Tensor) -> Tensor:
-    """Phi(x) by erfc, which stays accurate where Phi is tiny (1 + erf would cancel to 0)."""
-    return 0.5 * torch.erfc(-x / math.sqrt(2))
+    return reduce_pairs(ThurstoneCost(scale)(gap, wanted), counted, lists, pairs)

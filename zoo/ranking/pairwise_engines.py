@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from zoo.ranking.banded_pairs import banded_pair_value, pairs_in_band
 from zoo.ranking.binary_pairs import binary_pair_value, is_binary
 from zoo.ranking.checks import Pairs
+from zoo.ranking.costs import PenaltyCost
 from zoo.ranking.engines import Engine, choose_engine
 from zoo.ranking.lists import Lists
 from zoo.ranking.pairs import pair_value
@@ -18,12 +20,15 @@ from zoo.ranking.smooth_sums import allowed
 from zoo.ranking.sorted_pairs import sorted_pair_value
 from zoo.ranking.tiles import tiled_pair_value
 
-# crossovers measured on one core, medians of alternating calls; dense is then at most 1.2 times as fast
-SORTED_FROM = 384  # items of a list, from which sorting beats all pairs
+# crossovers measured on one core, medians of alternating calls
+SORTED_FROM = 512  # items of a list, from which sorting beats blocks
+BINARY_FROM = 128  # the same for one list of two targets
 SMOOTH_FROM = 512  # items of a list, from which sums at nodes beat blocks, where the range of the scores allows them
-COUNTS_FROM = 512  # the same for smooth ranks, which read every pair twice
-TILED_FROM = 1024  # items of a list, from which blocks that stay in the cache beat all pairs at once
-DENSE_ENTRIES = 2**24  # pairs that dense tensors may hold, whatever the length of the lists
+NARROW = 0.6  # of all pairs in the band, up to which a hinge and the band beat blocks
+COUNTS_FROM = 384  # items of a list, from which smooth ranks by nodes beat all pairs
+TILED_FROM = {"cpu": 2**16}  # pairs, from which blocks beat dense tensors
+COUNTED_FROM = {"cpu": 2**20}  # the same for smooth ranks, whose dense form is cheap
+DENSE_ENTRIES = 2**24  # pairs that dense tensors may hold, whatever the device
 
 
 def pair_engines(penalty: Penalty) -> tuple[str, ...]:
@@ -48,10 +53,13 @@ def value_by_engine(
         if is_binary(lists):
             return binary_pair_value(lists, penalty, pairs, temperature)
         return sorted_pair_value(lists, penalty, pairs, temperature)
-    if chosen == "sorted" and isinstance(penalty, LogisticPenalty) and allowed(lists.scores, lists.real, temperature):
-        return smooth_pair_value(lists, penalty, pairs, temperature)
-    if chosen in ("tiled", "sorted"):  # scores too far apart for sums at nodes
-        return tiled_pair_value(lists, lambda gap, _: penalty(gap / temperature), pairs)
+    if chosen == "sorted" and isinstance(penalty, LogisticPenalty):
+        if allowed(lists.scores, lists.real, temperature):
+            return smooth_pair_value(lists, penalty, pairs, temperature)
+        if bool(torch.isfinite(lists.scores).all()):  # scores too far apart for sums at nodes
+            return banded_pair_value(lists, pairs, temperature)
+    if chosen in ("tiled", "sorted"):
+        return tiled_pair_value(lists, PenaltyCost(penalty, temperature), pairs)
     return pair_value(lists, penalty, pairs, temperature)
 
 
@@ -69,25 +77,36 @@ def engine_for(lists: Lists, engine: Engine, available: Sequence[str], best: Cal
 
 
 def _fastest_for(lists: Lists, penalty: Penalty, temperature: float) -> str:
-    long = lists.scores.shape[-1] >= SMOOTH_FROM or lists.scores.numel() * lists.scores.shape[-1] > DENSE_ENTRIES
-    if _smooth(penalty) and long and allowed(lists.scores, lists.real, temperature):
+    items = lists.scores.shape[-1]
+    if _smooth(penalty) and items >= SMOOTH_FROM and _smooth_form(lists, temperature):
         return "sorted"
-    return fastest(lists, _sortable(penalty))
-
-
-def fastest(lists: Lists, sortable: bool = False) -> str:
-    """The engine for lists of this size."""
-    count, items = lists.scores.shape
-    if sortable and (items >= SORTED_FROM or count * items**2 > DENSE_ENTRIES):
+    if _sortable(penalty) and (items >= SORTED_FROM or (items >= BINARY_FROM and is_binary(lists))):
         # an infinite score has no place among differences of sums
         return "sorted" if bool(torch.isfinite(lists.scores).all()) else "tiled"
-    return "tiled" if items >= TILED_FROM or count * items**2 > DENSE_ENTRIES else "dense"
+    return fastest(lists)
+
+
+def _smooth_form(lists: Lists, temperature: float) -> bool:
+    """Whether the scores lie close together, or so far apart that few pairs are close."""
+    if allowed(lists.scores, lists.real, temperature):
+        return True
+    if not bool(torch.isfinite(lists.scores).all()):
+        return False
+    return pairs_in_band(lists, temperature) < NARROW * lists.scores.numel() * lists.scores.shape[-1] / 2
+
+
+def fastest(lists: Lists) -> str:
+    """The engine for lists of this size, if it is not sorted."""
+    pairs = lists.scores.numel() * lists.scores.shape[-1]
+    return "tiled" if pairs >= TILED_FROM.get(lists.scores.device.type, DENSE_ENTRIES) else "dense"
 
 
 def fastest_counts(lists: Lists) -> str:
     """The engine for smooth ranks; where "sorted" meets scores too far apart, it goes on in blocks."""
-    count, items = lists.scores.shape
-    return "sorted" if items >= COUNTS_FROM or count * items**2 > DENSE_ENTRIES else "dense"
+    if lists.scores.shape[-1] >= COUNTS_FROM:
+        return "sorted"
+    pairs = lists.scores.numel() * lists.scores.shape[-1]
+    return "tiled" if pairs >= COUNTED_FROM.get(lists.scores.device.type, DENSE_ENTRIES) else "dense"
 
 
 def _sortable(penalty: Penalty) -> bool:

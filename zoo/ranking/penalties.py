@@ -4,13 +4,16 @@ Penalties are small frozen objects rather than closures, so that an engine can s
 its closed form.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 Penalty = Callable[[Tensor], Tensor]
+EPS = 1e-8  # of the fidelity's roots, whose slope has no end at 0
 
 
 @dataclass(frozen=True)
@@ -51,3 +54,17 @@ class SigmoidPenalty:
     def __call__(self, difference: Tensor) -> Tensor:
         """Cost of each difference, same shape."""
         return (-difference).sigmoid()
+
+
+@dataclass(frozen=True)
+class BinaryFidelityPenalty:
+    """Fidelity to certainty that the item that belongs above is better: `1 - sqrt(Phi(d) + e) - sqrt(e)`."""
+
+    def __call__(self, difference: Tensor) -> Tensor:
+        """Cost of each difference, same shape."""
+        return 1 - (normal_cdf(difference) + EPS).sqrt() - math.sqrt(EPS)
+
+
+def normal_cdf(x: Tensor) -> Tensor:
+    """Phi(x) by erfc, which stays accurate where Phi is tiny (1 + erf would cancel to 0)."""
+    return 0.5 * torch.erfc(-x / math.sqrt(2))

@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.ranking.checks import Pairs
-from zoo.ranking.engines import Slopes
+from zoo.ranking.costs import PenaltyCost
 from zoo.ranking.lists import Lists, split_groups
+from zoo.ranking.pair_means import averaged, with_mass
 from zoo.ranking.penalties import LogisticPenalty
-from zoo.ranking.reduction import divide
 from zoo.ranking.smooth_sums import NODES, Boxes
-from zoo.ranking.sorted_pairs import pair_mass, target_levels
+from zoo.ranking.sorted_pairs import target_levels
 from zoo.ranking.tiles import pair_sums
 
 GROUP = 256  # items that are compared one by one
@@ -35,16 +35,9 @@ def smooth_pair_value(lists: Lists, penalty: LogisticPenalty, pairs: Pairs, temp
         temperature: Divides the score differences.
     """
     with torch.no_grad():
-        weight = lists.weight.double()
-        if pairs == "mean":
-            weight = divide(weight, weight.amax(-1, keepdim=True))
-        total, slope = _sums(lists, weight, penalty, temperature)
-        if pairs == "mean":
-            mass = pair_mass(lists, weight)
-            total, slope = divide(total, mass), divide(slope, mass.unsqueeze(-1).expand_as(slope))
-        dtype = lists.scores.dtype
-    applied: Tensor = Slopes.apply(lists.scores, total.to(dtype), slope.to(dtype))
-    return applied
+        lists, mass = with_mass(lists, pairs)
+        total, slope = _sums(lists, lists.weight.double(), penalty, temperature)
+    return averaged(lists.scores, total, slope, mass)
 
 
 def _sums(lists: Lists, weight: Tensor, penalty: LogisticPenalty, temperature: float) -> tuple[Tensor, Tensor]:
@@ -96,6 +89,6 @@ def _add_inner(
     """Adds the pairs inside the groups to the costs and to the slopes."""
     for part, owner, items in split_groups(inner, group):
         part = replace(part, weight=torch.where(part.real, part.weight, 0.0))
-        cost, _, pull = pair_sums(part, lambda gap, _: penalty(gap / temperature))
+        cost, pull = pair_sums(part, PenaltyCost(penalty, temperature))
         total.index_add_(0, owner, cost)
         slope.view(-1).index_add_(0, items[part.real], pull[part.real])

@@ -18,10 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.ranking.checks import Pairs
-from zoo.ranking.engines import Slopes
 from zoo.ranking.lists import Lists
+from zoo.ranking.pair_means import averaged, with_mass
 from zoo.ranking.penalties import HingePenalty, SquaredHingePenalty
-from zoo.ranking.reduction import divide
 
 
 def sorted_pair_value(
@@ -36,19 +35,15 @@ def sorted_pair_value(
         temperature: Divides the score differences.
     """
     with torch.no_grad():
-        values, slopes = _sums(lists, penalty, pairs, temperature)
-    applied: Tensor = Slopes.apply(lists.scores, values, slopes)
-    return applied
+        lists, mass = with_mass(lists, pairs)
+        total, slope = sorted_sums(lists, penalty, temperature)
+    return averaged(lists.scores, total, slope, mass)
 
 
-def _sums(
-    lists: Lists, penalty: HingePenalty | SquaredHingePenalty, pairs: Pairs, temperature: float
-) -> tuple[Tensor, Tensor]:
-    """Values `(M,)` and their slopes `(M, N)`, in the dtype of the scores."""
+def sorted_sums(lists: Lists, penalty: HingePenalty | SquaredHingePenalty, temperature: float) -> tuple[Tensor, Tensor]:
+    """Weighted costs `(M,)` and slopes `(M, N)`, in float64; without a graph. At its margin a pair has slope 0."""
     squared, margin = isinstance(penalty, SquaredHingePenalty), penalty.margin * temperature
     weight = lists.weight.double()
-    if pairs == "mean":
-        weight = divide(weight, weight.amax(-1, keepdim=True))
     scores, order = torch.where(lists.real, lists.scores.double(), torch.inf).sort(dim=-1, stable=True)
     real = lists.real.gather(-1, order)
     places = _first_segments(target_levels(lists).gather(-1, order), scores, real, margin)
@@ -56,16 +51,11 @@ def _sums(
     moments = torch.stack([mass, mass * centred, mass * centred.square()][: 3 if squared else 2])
     cost, slope = _pair_sums(places, moments, centred, margin, squared)
 
-    unit, owner = temperature**2 if squared else temperature, real.nonzero()[:, 0]
-    total = torch.zeros_like(weight[:, 0]).index_add_(0, owner, cost) / unit
-    scale = torch.full_like(total, 1 / unit)
-    if pairs == "mean":
-        weighed = pair_mass(lists, weight)
-        total, scale = divide(total, weighed), divide(scale, weighed)
+    unit = temperature**2 if squared else temperature
+    total = torch.zeros_like(weight[:, 0]).index_add_(0, real.nonzero()[:, 0], cost) / unit
     slopes = torch.zeros_like(scores)
-    slopes[real] = slope * scale[owner]
-    slopes = torch.zeros_like(slopes).scatter_(-1, order, slopes)
-    return total.to(lists.scores.dtype), slopes.to(lists.scores.dtype)
+    slopes[real] = slope / unit
+    return total, torch.zeros_like(slopes).scatter_(-1, order, slopes)
 
 
 @dataclass
@@ -164,15 +154,6 @@ def target_levels(lists: Lists) -> Tensor:
     target, order = lists.target.sort(dim=-1)
     level = F.pad((target[:, 1:] != target[:, :-1]).cumsum(-1), (1, 0))
     return torch.zeros_like(order).scatter(-1, order, level)
-
-
-def pair_mass(lists: Lists, weight: Tensor) -> Tensor:
-    """Sum of `w_i w_j` over the pairs with target_i > target_j; `(M,)`, no difference of large numbers."""
-    target, order = lists.target.sort(dim=-1)
-    sorted_weight = torch.where(lists.real, weight, 0.0).gather(-1, order)
-    before = F.pad(sorted_weight.cumsum(-1), (1, 0))
-    first = torch.searchsorted(target, target)  # of the items that tie
-    return (sorted_weight * before.gather(-1, first)).sum(-1)
 
 
 def _middle(scores: Tensor, real: Tensor) -> Tensor:

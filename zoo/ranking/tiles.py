@@ -1,48 +1,78 @@
 """Pairs in blocks: what a dense loss would keep in `(M, N, N)` is computed block by block and forgotten again.
 
 The slope of each item is summed up along with the value, so that the backward pass reads nothing twice and memory
-stays that of a block.
+stays that of a block. Items stand in the order of a rank, so that most blocks count as a whole or not at all; only
+those on the border are masked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.ranking.checks import Pairs
-from zoo.ranking.engines import Slopes, refuse_second
+from zoo.ranking.costs import Cost, Room
 from zoo.ranking.lists import Lists
-from zoo.ranking.pairs import Cost
-from zoo.ranking.reduction import divide
-from zoo.ranking.smooth_sums import NODES, Boxes
+from zoo.ranking.pair_means import averaged, with_mass
 
-ROWS, COLUMNS = 256, 1024
-ENTRIES = ROWS * COLUMNS  # of a block
+ROWS, COLUMNS = 128, 1024  # of a block that stays in a processor's cache
+WIDE_ROWS, WIDE_COLUMNS = 2048, 8192  # of a block that fills a GPU; 64 MiB a tensor in float32
 SQUARE, SHORT = 128, 2048  # lists no longer than this are cut in squares, so that almost half of them can be skipped
+BOUND = 1e15  # scores below it have finite costs
 
 
-def blocks(lists: int, items: int, half: bool = False) -> Iterator[tuple[slice, slice, slice]]:
-    """Lists, rows and columns of every block; with short lists, many of them in one block.
+class Block(NamedTuple):
+    """Some pairs of some lists.
+
+    Attributes:
+        lists: Which lists.
+        rows: Items of each that stand first in a pair.
+        columns: Items that stand second.
+        whole: All of these pairs count.
+    """
+
+    lists: slice
+    rows: slice
+    columns: slice
+    whole: bool
+
+
+def pair_blocks(rank: Tensor) -> Iterator[Block]:
+    """Blocks with pairs of which `rank_row < rank_column`; with short lists, many lists in one block.
 
     Args:
-        lists: How many.
-        items: Of each.
-        half: Pairs with the row before the column are enough.
+        rank: `(M, N)`, ascending in each list.
     """
-    rows, columns = min(items, ROWS), min(items, COLUMNS)
-    if half and items <= SHORT:
-        rows, columns = min(rows, SQUARE), min(columns, SQUARE)
-    step = max(1, ENTRIES // max(1, rows * columns))
+    lists, items = rank.shape
+    wide = rank.device.type != "cpu"
+    rows, columns = (WIDE_ROWS, WIDE_COLUMNS) if wide else (ROWS, COLUMNS)
+    entries = rows * columns
+    rows, columns = min(items, rows), min(items, columns)
+    if items <= SHORT:
+        square = max(1, min(SQUARE, items // 2)) if not wide else items
+        rows, columns = min(rows, square), min(columns, square)
+    step = max(1, entries // max(1, rows * columns))
+    row_last = [min(row + rows, items) - 1 for row in range(0, items, rows)]
+    column_last = [min(column + columns, items) - 1 for column in range(0, items, columns)]
     for first in range(0, lists, step):
-        for row in range(0, items, rows):
-            for column in range(0, items, columns):
-                if half and column + columns <= row:
-                    continue
-                yield slice(first, first + step), slice(row, row + rows), slice(column, column + columns)
+        part = rank[first : first + step]
+        some = (part[:, ::rows].unsqueeze(2) < part[:, column_last].unsqueeze(1)).any(0).tolist()
+        whole = (part[:, row_last].unsqueeze(2) < part[:, ::columns].unsqueeze(1)).all(0).tolist()
+        for i, row in enumerate(range(0, items, rows)):
+            for j, column in enumerate(range(0, items, columns)):
+                if some[i][j]:
+                    over = slice(row, row + rows), slice(column, column + columns)
+                    yield Block(slice(first, first + step), *over, whole[i][j])
+
+
+def shape_of(block: Block, x: Tensor) -> tuple[int, int, int]:
+    """Lists, rows and columns of a block of `(M, N)`; its slices may end behind the last one."""
+    lists, items = (len(range(*part.indices(size))) for part, size in ((block.lists, len(x)), (block.rows, x.shape[1])))
+    return lists, items, len(range(*block.columns.indices(x.shape[1])))
 
 
 def tiled_pair_value(
@@ -52,127 +82,83 @@ def tiled_pair_value(
 
     Args:
         lists: The clean lists.
-        cost: Of a pair; its slope is found by autograd, inside a block.
+        cost: Of a pair.
         pairs: "mean" or "sum" within a list.
         tied: Over all pairs i < j, ties included; otherwise over those with target_i > target_j.
         features: `(M, N)` each, without gradient; their differences are handed to `cost`.
     """
     with torch.no_grad():
-        weight = lists.weight
-        if pairs == "mean":
-            weight = divide(weight, weight.amax(-1, keepdim=True))
-        total, mass, slope = pair_sums(replace(lists, weight=weight), cost, tied, features)
-        if pairs == "mean":
-            total, slope = divide(total, mass), divide(slope, mass.unsqueeze(-1).expand_as(slope))
-        dtype = lists.scores.dtype
-    applied: Tensor = Slopes.apply(lists.scores, total.to(dtype), slope.to(dtype))
-    return applied
+        lists, mass = with_mass(lists, pairs, tied)
+        total, slope = pair_sums(lists, cost, tied, features)
+    return averaged(lists.scores, total, slope, mass)
 
 
-def pair_sums(
-    lists: Lists, cost: Cost, tied: bool = False, features: Sequence[Tensor] = ()
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Weighted costs `(M,)`, weights `(M,)` and slopes `(M, N)`, in float64; without a graph."""
-    # descending targets: no item stands above one before it, and half of the blocks hold no pair
-    order = None if tied else torch.where(lists.real, lists.target.double(), -torch.inf).argsort(-1, descending=True)
-    scores, target, real, weight, *further = (
-        x if order is None else x.gather(-1, order)
-        for x in (lists.scores, lists.target, lists.real, lists.weight, *features)
-    )
-    # the cost of pairs that do not count may be taken along, if it is sure to be finite
-    simple = lists.plain and bool((scores.abs() < 1e15).all())
-    place = torch.arange(scores.shape[-1], device=scores.device)
+def pair_sums(lists: Lists, cost: Cost, tied: bool = False, features: Sequence[Tensor] = ()) -> tuple[Tensor, Tensor]:
+    """Weighted costs `(M,)` and slopes `(M, N)`, in float64; without a graph."""
+    weight = torch.where(lists.real, lists.weight, 0.0)
+    scores, order = lists.scores.detach(), None
+    if tied:
+        rank = torch.arange(scores.shape[-1], device=scores.device).expand_as(scores)
+    else:
+        target, order = lists.target.sort(-1, descending=True)
+        rank = F.pad((target[:, 1:] != target[:, :-1]).cumsum(-1), (1, 0))
+        scores, weight, *features = (x.gather(-1, order) for x in (scores, weight, *features))
+    rank = rank.to(scores.dtype if scores.shape[-1] < 2**24 else torch.float64)
+    bounded = bool((scores.abs() < BOUND).all())
     total = torch.zeros(len(scores), dtype=torch.float64, device=scores.device)
-    mass, slope = torch.zeros_like(total), torch.zeros_like(scores, dtype=torch.float64)
-    for chosen, rows, columns in blocks(len(scores), scores.shape[-1], half=True):
-        wanted = target[chosen, rows].unsqueeze(-1) - target[chosen, columns].unsqueeze(-2)
-        before = place[rows].unsqueeze(-1) < place[columns] if tied else wanted > 0
-        gap = scores[chosen, rows].unsqueeze(-1) - scores[chosen, columns].unsqueeze(-2)
-        others = [x[chosen, rows].unsqueeze(-1) - x[chosen, columns].unsqueeze(-2) for x in further]
-        if simple:
-            share = before.to(gap.dtype)
-        else:
-            counted = before & real[chosen, rows].unsqueeze(-1) & real[chosen, columns].unsqueeze(-2)
-            gap, wanted = torch.where(counted, gap, 0.0), torch.where(counted, wanted, 0)
-            both = weight[chosen, rows].unsqueeze(-1) * weight[chosen, columns].unsqueeze(-2)
-            share = torch.where(counted, both, 0.0)
-        found, along = _with_slope(cost, gap, wanted, *others)
-        total[chosen] += (share * found).sum((-2, -1))
-        mass[chosen] += share.sum((-2, -1))
-        pull = share * along
-        slope[chosen, rows] += pull.sum(-1)
-        slope[chosen, columns] -= pull.sum(-2)
+    slope = torch.zeros_like(scores, dtype=torch.float64)
+    features, room = [x.to(scores.dtype) for x in features], Room(scores)
+    for block in pair_blocks(rank):
+        room.begin(*shape_of(block, scores))
+        gap, *others = (difference(x, block, room) for x in (scores, *features))
+        counted = None if block.whole else compare(torch.lt, rank, block, room)
+        if not bounded:  # what does not count may be inf - inf
+            heavy = torch.mul(*facing((weight > 0).to(gap.dtype), block), out=room.new())
+            counted = heavy if counted is None else counted.mul_(heavy)
+            gap.masked_fill_(counted == 0, 0.0)
+        found, along = cost.with_slope(room, gap, *others)
+        if counted is not None:
+            found.mul_(counted)
+            along.mul_(counted)
+        add_block(block, found, along, None if lists.plain else weight, total, slope)
     if order is not None:
         slope = torch.zeros_like(slope).scatter(-1, order, slope)
-    return total, mass, slope
+    return total, slope
 
 
-def _with_slope(cost: Cost, gap: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
-    with torch.enable_grad():
-        gap = gap.detach().requires_grad_()
-        found = cost(gap, *others)
-        (along,) = torch.autograd.grad(found.sum(), gap)
-    return found.detach(), along
+def difference(x: Tensor, block: Block, room: Room) -> Tensor:
+    """`x_row - x_column` of a block, `(lists, rows, columns)`."""
+    first, last = facing(x, block)
+    return torch.sub(first, last, out=room.new())
 
 
-class SmoothCounts(torch.autograd.Function):
-    """`sum_{j != i} sigmoid((s_j - s_i) / temperature)` over the real items of each list, `(M, N)`.
+def compare(relation: Callable[..., Tensor], x: Tensor, block: Block, room: Room) -> Tensor:
+    """1 where a relation holds between row and column, else 0; written as numbers, which a product takes at once."""
+    return relation(*facing(x, block), out=room.new())
 
-    Block by block, or by sums at Chebyshev nodes.
+
+def facing(x: Tensor, block: Block) -> tuple[Tensor, Tensor]:
+    """The rows of a block against its columns, `(lists, rows, 1)` and `(lists, 1, columns)`."""
+    return x[block.lists, block.rows].unsqueeze(-1), x[block.lists, block.columns].unsqueeze(-2)
+
+
+def add_block(block: Block, found: Tensor, along: Tensor, weight: Tensor | None, total: Tensor, slope: Tensor) -> None:
+    """Adds a block's costs to the totals of its lists, and its slopes to those of its items.
+
+    Args:
+        block: The pairs.
+        found: Their costs, `(lists, rows, columns)`.
+        along: Their derivatives by the difference row - column.
+        weight: `(M, N)`, or None where all items weigh 1.
+        total: `(M,)` float64, added to.
+        slope: `(M, N)` float64, added to.
     """
-
-    @staticmethod
-    def forward(ctx: Any, scores: Tensor, real: Tensor, temperature: float, nodes: bool) -> Tensor:
-        """Counts, 0 where an item is not real.
-
-        Args:
-            ctx: Of autograd.
-            scores: `(M, N)`.
-            real: bool `(M, N)`.
-            temperature: Divides the differences.
-            nodes: By nodes and not by blocks.
-        """
-        ctx.save_for_backward(scores, real)
-        ctx.temperature = temperature
-        ctx.boxes = Boxes(scores.double() / temperature, real, NODES[scores.dtype]) if nodes else None
-        if ctx.boxes is not None:
-            found: Tensor = ctx.boxes.read(ctx.boxes.meet(ctx.boxes.spread(real.double()), torch.sigmoid, turned=True))
-            return torch.where(real, found - 0.5, 0.0).to(scores.dtype)
-        counts = torch.zeros_like(scores, dtype=torch.float64)
-        for chosen, rows, columns in blocks(*scores.shape):
-            gap = scores[chosen, columns].unsqueeze(-2) - scores[chosen, rows].unsqueeze(-1)
-            above = (gap / temperature).sigmoid() * real[chosen, columns].unsqueeze(-2)
-            counts[chosen, rows] += above.sum(-1)
-        return torch.where(real, counts - 0.5, 0.0).to(scores.dtype)  # an item's own sigmoid is 1/2
-
-    @staticmethod
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None, None]:
-        """`sum_j (u_j - u_i) sigmoid'((s_j - s_i) / T) / T` for outer slopes u."""
-        with torch.no_grad():
-            slope = SmoothCounts._slope(ctx, outer[0])
-        return refuse_second(slope, ctx.saved_tensors[0], outer[0]), None, None, None
-
-    @staticmethod
-    def _slope(ctx: Any, outer: Tensor) -> Tensor:
-        scores, real = ctx.saved_tensors
-        temperature: float = ctx.temperature
-        pull = torch.where(real, outer, 0.0)
-        if ctx.boxes is not None:
-            boxes, pull = ctx.boxes, pull.double()
-            of_pull, of_all = (boxes.read(boxes.meet(boxes.spread(x), _steepness)) for x in (pull, real.double()))
-            return torch.where(real, (of_pull - pull * of_all) / temperature, 0.0).to(scores.dtype)
-        slope = torch.zeros_like(scores, dtype=torch.float64)
-        for chosen, rows, columns in blocks(*scores.shape):
-            gap = scores[chosen, columns].unsqueeze(-2) - scores[chosen, rows].unsqueeze(-1)
-            share = (gap / temperature).sigmoid()
-            both = real[chosen, rows].unsqueeze(-1) & real[chosen, columns].unsqueeze(-2)
-            share = torch.where(both, share * (1 - share), 0.0)
-            difference = pull[chosen, columns].unsqueeze(-2) - pull[chosen, rows].unsqueeze(-1)
-            slope[chosen, rows] += (share * difference).sum(-1)
-        return slope.to(scores.dtype) / temperature
-
-
-def _steepness(difference: Tensor) -> Tensor:
-    """Derivative of the sigmoid."""
-    share = difference.sigmoid()
-    return share * (1 - share)
+    if weight is None:
+        total[block.lists] += found.sum(-1).double().sum(-1)
+        slope[block.lists, block.rows] += along.sum(-1)
+        slope[block.lists, block.columns] -= along.sum(-2)
+        return
+    first, last = weight[block.lists, block.rows], weight[block.lists, block.columns]
+    total[block.lists] += (first * (found @ last.unsqueeze(-1)).squeeze(-1)).double().sum(-1)
+    slope[block.lists, block.rows] += first * (along @ last.unsqueeze(-1)).squeeze(-1)
+    slope[block.lists, block.columns] -= last * (first.unsqueeze(-2) @ along).squeeze(-2)
