@@ -7,7 +7,8 @@ from typing import Any
 
 
 def on_config(config: Any) -> Any:
-    """Adds the page of timings where it was written."""
-    if (Path(config.docs_dir) / "bench.md").is_file():
-        config.nav.append({"Timings": "bench.md"})
+    """Adds the pages of timings and of faults where they were written."""
+    for title, page in (("Timings", "bench.md"), ("Faults", "faults.md")):
+        if (Path(config.docs_dir) / page).is_file():
+            config.nav.append({title: page})
     return config

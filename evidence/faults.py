@@ -78,7 +78,8 @@ def page(table: Table) -> str:
             lost = f"see below ({bad} rows)" if bad else "0"
             good = tried - int(part["injected"][part["wrong"] > 0].sum())
             lines.append(f"| {what} | {part['domain'].nunique()} | {tried} | {good} | {lost} |")
-    lines += ["", "| bad inputs | of | tried | named by our own errors | crashed |", "|---|---|---|---|---|"]
+    if frame["fault"].isin(("dirty", "fuzz")).any():
+        lines += ["", "| bad inputs | of | tried | named by our own errors | crashed |", "|---|---|---|---|---|"]
     for fault, what, of in (
         ("dirty", "planted faults in data sets", "domains"),
         ("fuzz", "mangled files", "readers"),
@@ -91,12 +92,27 @@ def page(table: Table) -> str:
     if len(part):
         asked = int(part["wrong"].sum())
         lines += ["", f"Trainings watched for requests to a network: {len(part)}; requests: {asked}."]
+    lines += memory()
     wrong = frame[frame["wrong"] > 0]
     lines += ["", "## What went wrong", ""] if len(wrong) else []
     lines += [f"- {row['domain']}, {row['fault']}: {row['what'][:300]}" for row in wrong.to_dict("records")]
     lines += ["", f"## Found and mended\n\nFindings: {len(FOUND)}; each is a test (`tests/faults`).", ""]
     lines += [*(f"- {found}" for found in FOUND), "", "Measured on: " + "; ".join(sorted(set(frame["machine"]))) + "."]
     return "\n".join(lines)
+
+
+def memory() -> list[str]:
+    """What evidence/memory.py found, where it ran."""
+    rows = Table(FOLDER / "memory.csv", ("kind", "what")).rows
+    if not rows:
+        return []
+    lines = ["", "`make evidence-memory`: each demo over 2,000 steps, and large inputs.", ""]
+    lines += ["| training | KiB a step over the second half | most, MiB |", "|---|---|---|"]
+    for kind in ("training", "input"):
+        for row in (row for row in rows if row["kind"] == kind):
+            slope = "" if kind == "input" else row["slope_kib"]
+            lines.append(f"| {row['what']} | {slope} | {row['peak_mib']} |")
+    return lines
 
 
 def main() -> int:

@@ -168,8 +168,8 @@ CAUSES = {"full disk": _full, "read-only folder": _read_only, "data gone": _gone
 
 def dirty(run: Run) -> Result:
     """The planted faults of tests/faults: each named when stopping, each counted when skipping."""
-    file = ROOT / "tests/faults/test_faults_dirty.py"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(file), "-k", run["domain"]]
+    files = [f"tests/faults/test_faults_{name}.py" for name in ("dirty", "rows")]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", run["domain"]]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     return {"injected": _planted(run["domain"]), **_told([] if done.returncode == 0 else [done.stdout[-500:]])}
 

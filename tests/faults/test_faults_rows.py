@@ -159,7 +159,7 @@ CASES: dict[str, tuple[str, dict[str, object], Plant]] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(scope="module", params=CASES, ids=lambda name: f"{CASES[name][0].partition('.')[0]} {name}")
 def planted(request, tmp_path_factory):
     """How to open the dirty set and the clean remainder, and what was planted."""
     name, options, plant = CASES[request.param]
