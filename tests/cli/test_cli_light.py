@@ -68,6 +68,13 @@ def test_show_recipe_without_torch(name):
     assert "class_path: zoo.domains." in out
 
 
+def test_check_of_every_recipe_without_torch():
+    recipes = named_recipes()
+    code, out, err, loaded = run("check", "*/*")
+    assert (code, err, loaded) == (0, "", [])
+    assert len(out.splitlines()) == len([line for line in out.splitlines() if line.endswith(": ok")]) == len(recipes)
+
+
 MISTAKES = """\
 model:
   class_path: zoo.domains.anomaly.MILRankng
@@ -143,7 +150,10 @@ def test_show_safetensors_without_torch(tmp_path):
     assert r"\x1b[31mred" in out
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["list"], ["list", "losses"], ["train", "--help"]], ids=" ".join)
+SOON = [["--help"], ["list"], ["list", "losses"], ["train", "--help"], ["show", "ltr/demo"], ["check", "ltr/demo"]]
+
+
+@pytest.mark.parametrize("argv", SOON, ids=" ".join)
 def test_answers_at_once(argv):
     times = []
     for _ in range(3):

@@ -27,7 +27,7 @@ def test_there_are_recipes_and_they_are_found_by_name():
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
 def test_recipe_is_free_of_mistakes_and_its_head_tells_what_it_is(file):
     recipe = read(file)
-    assert [str(mistake) for mistake in check(recipe)] == []
+    assert [str(mistake) for mistake in check(recipe, imports=True)] == []
     head = "\n".join(recipe.head).lower()
     for word in ("paper", "hardware", "expected", f"zoo train {file.parent.name}/{file.stem}"):
         assert word in head, f"the head of {file.name} does not say {word!r}"
