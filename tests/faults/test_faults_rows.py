@@ -47,15 +47,32 @@ class Rows:
         return named
 
 
+class Entries:
+    """Adds entries to a list in a json file.
+
+    Args:
+        table: Below the root.
+        bad: Entries.
+        word: What a message calls them.
+        first: Number of the first entry in messages.
+    """
+
+    def __init__(self, table: str, bad: list[object], word: str, first: int = 0) -> None:
+        self.table, self.bad, self.word, self.first = table, bad, word, first
+
+    def __call__(self, dirty, clean) -> list[str]:
+        content = json.loads((dirty / self.table).read_text())
+        (dirty / self.table).write_text(json.dumps([*content, *self.bad]))
+        return [f"{self.table}: {self.word} {len(content) + self.first + place}" for place in range(len(self.bad))]
+
+
 def polyvore(dirty, clean) -> list[str]:
     """An outfit without items, one that is none, one whose item nobody knows; an item that is no entry."""
     table, items = "nondisjoint/train.json", "polyvore_item_metadata.json"
     unknown = {"set_id": "901", "items": [{"item_id": "no such item", "index": 1}]}
     lost = {"set_id": "902", "items": [{"item_id": "lost", "index": 1}]}
     bad = [{"set_id": "900"}, "an outfit", unknown, lost, {"set_id": "903", "items": [3]}]
-    content = json.loads((dirty / table).read_text())
-    (dirty / table).write_text(json.dumps([*content, *bad]))
-    named = [f"{table}: entry {len(content) + place}" for place in range(len(bad))]
+    named = Entries(table, bad, "entry")(dirty, clean)
     known = json.loads((dirty / items).read_text())
     (dirty / items).write_text(json.dumps({**known, "lost": "no entry"}))
     questions = dirty / "nondisjoint" / "compatibility_valid.txt"
@@ -147,6 +164,30 @@ CASES: dict[str, tuple[str, dict[str, object], Plant]] = {
         "anomaly.VideoTable",
         {"steps_per_epoch": 3},
         Rows("videos.csv", ["{first}", "x,,,train", "y,fight,9-3,train", "z,0,1-5,train", "q,1,,both", "r"]),
+    ),
+    "events": (
+        "anomaly.XDViolence",
+        {"steps_per_epoch": 3},
+        Rows(
+            "XD_Annotation.txt",
+            ["{first}", "v=x__#1_label_A 1 2", "v=y__#1_label_B1-0-0 9 3", "v=z__#1_label_B1-0-0 1 2", "v=z 1"],
+        ),
+    ),
+    "names of videos": (
+        "anomaly.ShanghaiTech",
+        {"steps_per_epoch": 3},
+        Rows("RTFM_SH_Train.txt", ["{first}", "words", "01_0001 more"]),
+    ),
+    "clips": (
+        "anomaly.SurvCameraFight",
+        {"steps_per_epoch": 3},
+        Entries("clips.json", [3, {"clip": "x", "label": 2}, {"label": 1}], "clip", 1),
+    ),
+    "products": ("outfit.MANGO", {"gallery": 0}, Rows("product_data.csv", ["{first}", "x", ",,,,,,,"])),
+    "outfits of Maryland": (
+        "outfit.MarylandPolyvore",
+        {"gallery": 0},
+        Entries("train_no_dup.json", ["x", {"set_id": "9"}, {"set_id": "8", "items": [{}]}, {"items": []}], "entry"),
     ),
     "outfits in json": ("outfit.PolyvoreOutfits", {"gallery": 0}, polyvore),
     "outfits in a csv": (

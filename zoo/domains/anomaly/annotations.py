@@ -66,7 +66,7 @@ def read_train_list(path: Path, spare: Callable[[DataError], None] = refuse) -> 
     Raises:
         DataError: The list is missing or empty, or a line is malformed; names file and line.
     """
-    return _each(path, _trained, spare)
+    return read_videos(path, _trained, spare)
 
 
 def _trained(place: str, words: list[str]) -> Video:
@@ -79,8 +79,16 @@ def _trained(place: str, words: list[str]) -> Video:
     return Video(folder, name, NORMAL not in folder, place, frames)
 
 
-def _each(path: Path, read: Callable[[str, list[str]], Video], spare: Callable[[DataError], None]) -> list[Video]:
-    """The videos of the lines, each of which may stand in a list once."""
+def read_videos(
+    path: Path, read: Callable[[str, list[str]], Video], spare: Callable[[DataError], None] = refuse
+) -> list[Video]:
+    """The videos of the lines, each of which may stand in a list once.
+
+    Args:
+        path: The list.
+        read: Gives the video of place and words of a line.
+        spare: What is done with a line that cannot be used; such a line is left out.
+    """
     seen: dict[str, Video] = {}
     for place, words in read_lines(path):
         try:
@@ -109,7 +117,7 @@ def read_test_list(path: Path, spare: Callable[[DataError], None] = refuse) -> l
         DataError: The list is missing or empty, a line is malformed, or an event lies beyond the video; names file
             and line.
     """
-    return _each(path, _annotated, spare)
+    return read_videos(path, _annotated, spare)
 
 
 def _annotated(place: str, words: list[str]) -> Video:

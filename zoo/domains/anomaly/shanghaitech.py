@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from zoo.domains.anomaly.annotations import Video, feature_stem, once, read_lines
+from zoo.domains.anomaly.annotations import Video, feature_stem, read_videos
 from zoo.domains.anomaly.extractors import Extractor
 from zoo.domains.anomaly.feature_files import Places, read_video
 from zoo.domains.anomaly.listed import ListedVideos
 from zoo.domains.anomaly.protocols import CLIP, Event
 from zoo.domains.anomaly.segments import Segmenting
 from zoo.domains.anomaly.synthesis_lists import synthesize_shanghaitech
-from zoo.training import DataError
+from zoo.training import DataError, refuse, usable
 
 NAME = re.compile(r"\d{2}_(\d{3,4})")
 MASKS, MARKS = "test_frame_mask", "gt-sh.npy"
@@ -91,15 +92,15 @@ class ShanghaiTech(ListedVideos):
 
     def training_videos(self, root: Path) -> list[Video]:
         """Reads the training list."""
-        return read_names(self.list_file(root, self.train_list))
+        return read_names(self.list_file(root, self.train_list), self.spare)
 
     def test_videos(self, root: Path) -> list[Video]:
         """Reads the test list and the marked frames."""
-        videos = read_names(self.list_file(root, self.test_list))
+        listed = self.list_file(root, self.test_list)
         if (root / MASKS).is_dir():
-            return [_masked(video, root / MASKS) for video in videos]
+            return usable(read_names(listed, self.spare), lambda video: _masked(video, root / MASKS), self.spare)
         if (root / MARKS).is_file():
-            return _marked(videos, root)
+            return _marked(read_names(listed), root)  # which marks are whose shows only where the list is whole
         raise DataError(f"{root}: has neither a folder {MASKS} nor {MARKS}, which tell when anomalies happen")
 
     def make(self, root: Path) -> None:
@@ -107,11 +108,12 @@ class ShanghaiTech(ListedVideos):
         synthesize_shanghaitech(root, seed=self.seed)
 
 
-def read_names(path: Path) -> list[Video]:
+def read_names(path: Path, spare: Callable[[DataError], None] = refuse) -> list[Video]:
     """Reads a list of ShanghaiTech.
 
     Args:
         path: A name per line, or the path of a feature file.
+        spare: What is done with a line that cannot be used; such a line is left out.
 
     Returns:
         The videos in the order of the file.
@@ -119,14 +121,15 @@ def read_names(path: Path) -> list[Video]:
     Raises:
         DataError: The list is missing or empty, a line is no name, or one comes twice; names file and line.
     """
-    videos = []
-    for place, words in read_lines(path):
+
+    def named(place: str, words: list[str]) -> Video:
         name = feature_stem(words[0])
         found = NAME.fullmatch(name)
         if found is None or len(words) != 1:
             raise DataError(f"{place}: {' '.join(words)!r} is no name of a video, as 01_0014 or 01_001")
-        videos.append(Video("", name, len(found[1]) == 4, place, labels=KIND))
-    return once(videos)
+        return Video("", name, len(found[1]) == 4, place, labels=KIND)
+
+    return read_videos(path, named, spare)
 
 
 def events_of(marks: np.ndarray) -> tuple[Event, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from zoo.domains.anomaly.segments import SEGMENTS, Segmenting, segment_features
 from zoo.domains.anomaly.synthesis import synthesize_clips
 from zoo.domains.anomaly.timelines import SHARES, SNIPPETS, Timeline, compose, same_camera, split_of
 from zoo.errors import InputError
-from zoo.training import DataError, Items, Split
+from zoo.training import DataError, Items, Split, refuse, usable
 
 FEATURES, CLIPS = "features_efflite0_12f_fp16.npz", "clips.json"
 
@@ -110,7 +111,7 @@ class SurvCameraFight(BagData):
 
     def read(self, root: Path, split: Split) -> Items:
         """Reads all clips and composes the timelines of a split."""
-        labels, clips = read_clips(root)
+        labels, clips = read_clips(root, self.spare)
         cameras = same_camera(np.stack([frames.mean(axis=0) for frames in clips]))
         chosen = np.flatnonzero(split_of(cameras, self.split_seed) == split)
         fights, others = chosen[labels[chosen] == 1], chosen[labels[chosen] == 0]
@@ -135,7 +136,7 @@ class SurvCameraFight(BagData):
         synthesize_clips(root, seed=self.seed)
 
 
-def read_clips(root: Path) -> tuple[np.ndarray, list[np.ndarray]]:
+def read_clips(root: Path, spare: Callable[[DataError], None] = refuse) -> tuple[np.ndarray, list[np.ndarray]]:
     """Reads all clips.
 
     Args:
@@ -157,8 +158,10 @@ def read_clips(root: Path) -> tuple[np.ndarray, list[np.ndarray]]:
     if not isinstance(entries, list) or not entries:
         raise DataError(f"{table}: expected a list of clips")
     arrays = read_arrays(root / FEATURES)
-    labels, clips = [], list[np.ndarray]()
-    for number, entry in enumerate(entries, 1):
+    labels, clips = list[int](), list[np.ndarray]()
+
+    def read(numbered: tuple[int, Any]) -> None:
+        number, entry = numbered
         name, label = (entry.get("clip"), entry.get("label")) if isinstance(entry, dict) else (None, None)
         if not isinstance(name, str) or label not in (0, 1):
             raise DataError(
@@ -167,11 +170,16 @@ def read_clips(root: Path) -> tuple[np.ndarray, list[np.ndarray]]:
         where = f"{root / FEATURES}[{name}]"
         if name not in arrays:
             raise DataError(f"{root / FEATURES}: has no features of {name} (clip {number} of {table.name})")
-        clips.append(_frames(arrays[name], where))
-        labels.append(int(label))
-        if clips[-1].shape[1] != clips[0].shape[1]:
-            widths = clips[-1].shape[1], clips[0].shape[1]
+        frames = _frames(arrays[name], where)
+        if clips and frames.shape[1] != clips[0].shape[1]:
+            widths = frames.shape[1], clips[0].shape[1]
             raise DataError(f"{where}: has rows of {widths[0]} numbers, the first clip of {widths[1]}")
+        clips.append(frames)
+        labels.append(int(label))
+
+    usable(enumerate(entries, 1), read, spare)
+    if not clips:
+        raise DataError(f"{table}: none of {len(entries)} clips can be used")
     return np.array(labels), clips
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from zoo.domains.anomaly.annotations import NORMAL, Video, feature_stem, once, read_lines
+from zoo.domains.anomaly.annotations import NORMAL, Video, feature_stem, once, read_lines, read_videos
 from zoo.domains.anomaly.extractors import Extractor
 from zoo.domains.anomaly.feature_files import CROP
 from zoo.domains.anomaly.listed import ListedVideos
 from zoo.domains.anomaly.protocols import Event
 from zoo.domains.anomaly.segments import Segmenting
 from zoo.domains.anomaly.synthesis_lists import synthesize_xd
-from zoo.training import DataError
+from zoo.training import DataError, refuse, usable
 from zoo.training.choices import nearest
 
 CODES = {
@@ -92,12 +93,12 @@ class XDViolence(ListedVideos):
     def test_videos(self, root: Path) -> list[Video]:
         """Reads the test list, or the folder ``test``, and the annotations."""
         videos = self._named(root, "test", self.test_list)
-        found = read_annotations(self.list_file(root, self.annotations))
+        found = read_annotations(self.list_file(root, self.annotations), self.spare)
         names = {video.name for video in videos}
         for name, (place, _) in found.items():
             if name not in names:
-                raise DataError(f"{place}: there is no test video {name}{nearest(name, sorted(names))}")
-        return [_annotated(video, found, self.annotations) for video in videos]
+                self.spare(DataError(f"{place}: there is no test video {name}{nearest(name, sorted(names))}"))
+        return usable(videos, lambda video: _annotated(video, found, self.annotations), self.spare)
 
     def make(self, root: Path) -> None:
         """Writes tiny data in the same format."""
@@ -105,7 +106,9 @@ class XDViolence(ListedVideos):
 
     def _named(self, root: Path, folder: str, name: str) -> list[Video]:
         if (root / name).is_file():
-            return once([_video(place, feature_stem(" ".join(words))) for place, words in read_lines(root / name)])
+            return read_videos(
+                root / name, lambda place, words: _video(place, feature_stem(" ".join(words))), self.spare
+            )
         files = sorted(file for file in (root / folder).glob("*.np[yz]")) if (root / folder).is_dir() else []
         if not files:
             raise DataError(f"{root}: has neither a list {name} nor feature files in {folder}/")
@@ -113,11 +116,14 @@ class XDViolence(ListedVideos):
         return once([_video(str(root / folder / stem), stem) for stem in stems])
 
 
-def read_annotations(path: Path) -> dict[str, tuple[str, tuple[Event, ...]]]:
+def read_annotations(
+    path: Path, spare: Callable[[DataError], None] = refuse
+) -> dict[str, tuple[str, tuple[Event, ...]]]:
     """Reads the annotated events of XD-Violence.
 
     Args:
         path: A line per video: its name, then first and last frame of each event.
+        spare: What is done with a line that cannot be used; such a line is left out.
 
     Returns:
         Per name the place ``file:line`` and the events.
@@ -126,7 +132,9 @@ def read_annotations(path: Path) -> dict[str, tuple[str, tuple[Event, ...]]]:
         DataError: The file is missing or empty, a line is malformed, or a video comes twice; names file and line.
     """
     found: dict[str, tuple[str, tuple[Event, ...]]] = {}
-    for place, words in read_lines(path):
+
+    def read(line: tuple[str, list[str]]) -> None:
+        place, words = line
         name, numbers = feature_stem(words[0]), words[1:]
         if not numbers or len(numbers) % 2:
             raise DataError(f"{place}: expected a name and first and last frame of each event, got {len(words)} words")
@@ -142,6 +150,8 @@ def read_annotations(path: Path) -> dict[str, tuple[str, tuple[Event, ...]]]:
         if not _video(place, name).anomalous:
             raise DataError(f"{place}: {name} is normal by its name (label A) but has events")
         found[name] = place, events
+
+    usable(read_lines(path), read, spare)
     return found
 
 
