@@ -101,7 +101,7 @@ def checked(source: str | Path, overrides: Overrides) -> tuple[Recipe, str]:
     from zoo.recipe import RecipeError, check, read, text
 
     recipe = read(source, overrides)
-    if mistakes := check(recipe):
+    if mistakes := check(recipe, imports=True):  # they are imported in a moment anyway
         raise RecipeError(mistakes)
     for note in recipe.notes:
         print(f"note: {note}", file=sys.stderr, flush=True)
