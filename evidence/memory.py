@@ -113,6 +113,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--run", nargs=3, metavar=("ACT", "NAME", "OUT"), help=argparse.SUPPRESS)
     parser.add_argument("--domains", nargs="*", default=DEMOS)
+    parser.add_argument("--inputs", nargs="*", default=INPUTS, choices=INPUTS)
     parser.add_argument("--jobs", type=int, default=1, help="rows side by side")
     parser.add_argument("--plan", action="store_true")
     args = parser.parse_args()
@@ -121,7 +122,7 @@ def main() -> int:
         return 0
     table = Table(FOLDER / "memory.csv", ("kind", "what"))
     runs = [{"kind": "training", "what": domain} for domain in args.domains]
-    runs += [{"kind": "input", "what": name} for name in INPUTS]
+    runs += [{"kind": "input", "what": name} for name in args.inputs]
     run_all(table, runs, measured, seconds=300, plan_only=args.plan, jobs=args.jobs)
     bad = [row for row in table.rows if row["told"] or not float(row["slope_kib"]) < SLOPE]
     for row in bad:
