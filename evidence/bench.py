@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +20,7 @@ from harness import FOLDER, ROOT, machine, write_card
 
 from zoo.bench import SUBJECTS
 from zoo.bench.plot import draw, growth_rows
+from zoo.bench.timing import free_memory
 
 PAGE = ROOT / "docs" / "bench.md"
 PLOT = ROOT / "docs" / "growth.png"
@@ -26,41 +29,90 @@ PEERS = ROOT / ".venv" / "bench" / "bin" / "python"
 HEAD = ("| case | zoo | memory | peer | its time | its memory | peer / zoo |", "|---|---|---|---|---|---|---|")
 
 
+@dataclass(frozen=True)
+class Target:
+    """What issue and facts ask of a case, and what their prototypes reached.
+
+    Attributes:
+        case: Its name.
+        peer: Beside whom.
+        floor: Least ratio of times, in every run.
+        aim: The prototype's ratio.
+        lighter: Least ratio of memories.
+        most: Largest memory of ours, MiB.
+    """
+
+    case: str
+    peer: str
+    floor: float
+    aim: float
+    lighter: float = 0.0
+    most: float = float("inf")
+
+
+TARGETS = (
+    *(Target(f"AUC {name}, n = 1024", "libauc", 10, aim) for name, aim in (("hinge", 22), ("squared_hinge", 19))),
+    *(Target(f"AUC {name}, n = 16384", "libauc", 200, 500, 300) for name in ("hinge", "squared_hinge")),
+    Target("graded hinge, n = 16384", "torch", 200, 500),
+    Target("RankNet, graded, n = 16384", "torch", 150, 500),
+    Target("RankNet, no ties, n = 16384", "torch", 150, 500),
+    Target("RankNet, scores 500 apart, n = 16384", "torch", 20, 40, most=8),
+    Target("LambdaRank, 256 lists of 512", "allrank", 10, 17, 100),
+    Target("LambdaRank @10, 256 lists of 512", "allrank", 200, 680),
+    *(
+        Target(f"ListMLE, {size}", "allrank", 1.2, 1.4)
+        for size in ("64 lists of 128", "256 lists of 512", "64 lists of 2048")
+    ),
+    Target("TAL both ways, N = 4096, D = 512", "torch", 2.5, 3, 10),
+    Target("multi-similarity, N = 4096, D = 512", "pytorch_metric_learning", 2.5, 3.4, 15),
+    Target("threshold-consistent margin, N = 1024, D = 512", "pytorch_metric_learning", 300, 900, most=64),
+    Target("SmoothAP, N = 1024, D = 512", "torch", 300, 900, most=64),
+)
+
+
 def main() -> None:
     """Runs what is missing, then writes the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--runs", type=int, default=3, help="how often everything is run; the page shows the last run")
+    parser.add_argument("--runs", type=int, default=3, help="how often; after the first one, what has a target")
     parser.add_argument("--quick", action="store_true", help="leave out what is slow")
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--plan", action="store_true", help="only print what would be run")
     args = parser.parse_args()
-    files = {(subject, run): FOLDER / f"bench_{subject}_{run}.json" for run in range(args.runs) for subject in SUBJECTS}
+    files = {(subject, 0): FOLDER / f"bench_{subject}_0.json" for subject in SUBJECTS}
+    files |= {("losses", run): FOLDER / f"bench_losses_{run}.json" for run in range(1, args.runs)}
     for (subject, run), file in files.items():
         if file.exists() and not args.again:
             continue
-        print(f"{subject}, run {run + 1} of {args.runs}", flush=True)
+        print(f"{subject}, run {run + 1}", flush=True)
         if not args.plan:
-            _bench(subject, file, args)
+            _bench(subject, run, file, args)
     if not args.plan:
         _write(files, args.runs)
 
 
-def _bench(subject: str, file: Path, args: argparse.Namespace) -> None:
+def _bench(subject: str, run: int, file: Path, args: argparse.Namespace) -> None:
     if not PEERS.exists():
         raise SystemExit(f"{PEERS} is not there; make bench-env makes it")
     command = [str(PEERS), "-m", "zoo", "bench", subject, "--rounds", str(args.rounds), "--json", str(file)]
-    subprocess.run([*command, *(["--quick"] if args.quick else [])], check=True, cwd=ROOT)
+    command += ["--memory", f"{0.85 * free_memory() / 1024:.1f}", *(["--quick"] if args.quick else [])]
+    if run:
+        command += ["--only", *(target.case for target in TARGETS)]
+    subprocess.run(command, check=True, cwd=ROOT)
 
 
 def _write(files: dict[tuple[str, int], Path], runs: int) -> None:
     found: dict[str, list[dict[tuple[str, str], Any]]] = {}
     for (subject, _), file in files.items():
         found.setdefault(subject, []).append(_rows(file))
-    text = [f"{machine()}. Ratios are the peer's median over ours, the lowest and the highest of {runs} runs.\n"]
+    text = [
+        f"{machine()}. Ratios are the peer's median over ours, the lowest and the highest of {runs} runs. A case of "
+        "which a call takes more than 10 s is timed once a run.\n",
+        *_targets(found["losses"]),
+    ]
     for subject, tables in found.items():
         text += [f"\n### {subject}\n", *HEAD, *_table(tables)]
-    last = list(found["losses"][-1].values())
+    last = list(found["losses"][0].values())
     draw(last, PLOT)
     text += ["\n### Growth\n", "![Time and memory against the size](growth.png)\n"]
     text += ["| loss | | time grows as n to the power of | memory |", "|---|---|---|---|"]
@@ -97,7 +149,7 @@ def _gpu() -> list[str]:
 
 
 def _table(tables: list[dict[tuple[str, str], Any]]) -> list[str]:
-    lines, last = [], tables[-1]
+    lines, last = [], tables[0]
     for (case, who), ours in last.items():
         if who != "zoo":
             continue
@@ -112,6 +164,31 @@ def _table(tables: list[dict[tuple[str, str], Any]]) -> list[str]:
             time = _seconds(peer.seconds) if peer.seconds else peer.note
             lines.append(f"{own} {peer.who} | {time} | {_mebibytes(peer.memory)} | {ratio} |")
     return lines
+
+
+def _targets(tables: list[dict[tuple[str, str], Any]]) -> list[str]:
+    text = ["\n### Targets\n", "| case | peer | floor | reached | aim | memory: floor | reached | |", "|" + "---|" * 8]
+    for target in TARGETS:
+        rows = [(table[target.case, "zoo"], table[target.case, target.peer]) for table in tables]
+        ratios = sorted(peer.ratio for _, peer in rows if peer.ratio is not None)
+        lighter = sorted(peer.memory / max(ours.memory, 0.1) for ours, peer in rows if peer.memory is not None)
+        heaviest = max(ours.memory for ours, _ in rows)
+        met = bool(ratios) and ratios[0] >= target.floor and heaviest <= target.most
+        met = met and (not target.lighter or lighter[0] >= target.lighter)
+        asked = (
+            f"{target.lighter:.0f}x less"
+            if target.lighter
+            else ""
+            if math.isinf(target.most)
+            else f"{target.most:.0f} MiB"
+        )
+        memory = f"{lighter[0]:.0f}x less" if target.lighter and lighter else f"{heaviest:.3g} MiB"
+        reached = f"{ratios[0]:.3g} - {ratios[-1]:.3g}" if ratios else "the peer did not run"
+        text.append(
+            f"| {target.case} | {target.peer} | {target.floor:g} | {reached} | {target.aim:g} | {asked} | {memory} | "
+            f"{'met' if met else 'not met'} |"
+        )
+    return text
 
 
 def _seconds(value: float) -> str:

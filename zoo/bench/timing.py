@@ -27,6 +27,7 @@ from zoo.errors import InputError, ZooError
 from zoo.training.speed import Case, Work
 
 ROUNDS, WARM_UP = 5, 3
+LONG = 10.0  # seconds of a call, from which a case is timed by one round
 LEAST_SECONDS = {"cpu": 0.2, "cuda": 0.05}  # of a round: a GPU is alone with its work
 OUT_OF_MEMORY = float("inf")
 FAILURES = (RuntimeError, TypeError, ValueError)  # of a peer that was not written for a GPU
@@ -48,6 +49,7 @@ class Timing:
         note: Why it did not run.
         line: The line of the growth plot, if any.
         size: Where on that line.
+        rounds: How many values the median is of.
         device: "cpu", or the GPU's name.
     """
 
@@ -61,6 +63,7 @@ class Timing:
     note: str = ""
     line: str = ""
     size: int = 0
+    rounds: int = 0
     device: str = "cpu"
 
 
@@ -157,8 +160,9 @@ def _run(case: Case, against: Sequence[str] | None, rounds: int, limit: float | 
             timings.append(_not_timed(case, name, f"out of memory ({_size(_most(limit))})"))
             del build[name]
     works = {name: make() for name, make in build.items()}
-    _agree(case, works)
-    repeats = {name: _repeats(work) for name, work in works.items()}
+    first = _agree(case, works)
+    rounds = 1 if max(first.values()) > LONG else rounds
+    repeats = {name: 1 if first[name] > LONG else _repeats(work) for name, work in works.items()}
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
@@ -168,7 +172,7 @@ def _run(case: Case, against: Sequence[str] | None, rounds: int, limit: float | 
     for name, values in times.items():
         middle = statistics.median(values)
         ratio = None if name == "zoo" else middle / ours
-        found = Timing(case.name, name, middle, min(values), max(values), memory[name], ratio)
+        found = Timing(case.name, name, middle, min(values), max(values), memory[name], ratio, rounds=rounds)
         timed.append(replace(found, line=case.line, size=case.size, device=_device_name()))
     return timed + timings
 
@@ -197,16 +201,20 @@ def _size(mebibytes: float) -> str:
     return f"{mebibytes / 1024:.0f} GiB" if mebibytes >= 1024 else f"{mebibytes:.0f} MiB"
 
 
-def _agree(case: Case, works: dict[str, Work]) -> None:
-    results = {name: work() for name, work in works.items()}
-    if case.agree is None:
-        return
+def _agree(case: Case, works: dict[str, Work]) -> dict[str, float]:
+    """Compares the results; seconds of each first call."""
+    results, seconds = {}, {}
+    for name, work in works.items():
+        start = time.perf_counter()
+        results[name] = work()
+        seconds[name] = time.perf_counter() - start
     for name, result in results.items():
         try:
-            if name != "zoo":
+            if name != "zoo" and case.agree is not None:
                 case.agree(results["zoo"], result)
         except AssertionError as error:
             raise ZooError(f"{case.name}: {name} gives another result than zoo: {str(error)[:300]}") from error
+    return seconds
 
 
 def _repeats(work: Work) -> int:
@@ -287,20 +295,29 @@ def _measure(build: Callable[[], Work], sender: Any, limit: float | None) -> Non
             allowed = int((_memory_of("VmSize") + limit) * 2**20)
             resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
         work = build()
-        gc.collect()
-        _give_free_memory_back()
-        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak, which a forked process has from its parent
-        # where the system forgets nothing, memory is filled up to the old peak, so that any growth raises it
-        ballast = b"x" * max(0, int((_memory_of("VmHWM") - _memory_of("VmRSS")) * 2**20))
-        before = _memory_of("VmHWM")
-        work()
-        growth = max(0.0, _memory_of("VmHWM") - before)
-        del ballast
+        start = time.perf_counter()
+        growth = _growth(work)
+        if time.perf_counter() - start < LONG:  # again, without what only the first call loads: code, threads
+            growth = _growth(work)
         sender.send(growth)
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
             raise
         sender.send(OUT_OF_MEMORY)
+
+
+def _growth(work: Work) -> float:
+    """How far one call raises the peak of the process, MiB."""
+    gc.collect()
+    _give_free_memory_back()
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak, which a forked process has from its parent
+    # where the system forgets nothing, memory is filled up to the old peak, so that any growth raises it
+    ballast = b"x" * max(0, int((_memory_of("VmHWM") - _memory_of("VmRSS")) * 2**20))
+    before = _memory_of("VmHWM")
+    work()
+    growth = max(0.0, _memory_of("VmHWM") - before)
+    del ballast
+    return growth
 
 
 def _give_free_memory_back() -> None:

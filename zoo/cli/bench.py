@@ -30,7 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--against", nargs="+", metavar="PEER", help="only these packages; default: all that are known")
     parser.add_argument("--quick", action="store_true", help="leave out what is slow")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default: 5")
-    parser.add_argument("--only", metavar="WORDS", help="only cases whose name contains this")
+    parser.add_argument("--only", nargs="+", metavar="WORDS", help="only cases whose name contains one of these")
     device = "cpu, or cuda: a GPU, timed by CUDA events (losses and layers)"
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help=device)
     memory = (
@@ -54,9 +54,10 @@ def run(args: argparse.Namespace) -> int:
     bench.check_device(args.device)
     found = bench.cases(args.domain, args.quick, args.device)
     if args.only is not None:
-        found = [case for case in found if args.only in case.name]
-        if not found:
-            raise InputError(f"--only {args.only}: no case of {args.domain} has this in its name")
+        for words in args.only:
+            if not any(words in case.name for case in found):
+                raise InputError(f"--only {words}: no case of {args.domain} has this in its name")
+        found = [case for case in found if any(words in case.name for words in args.only)]
     known = sorted({peer for case in found for peer in case.peers})
     unknown = [peer for peer in args.against or () if peer not in known]
     if unknown:

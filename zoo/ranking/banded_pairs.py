@@ -17,6 +17,7 @@ from zoo.ranking.lists import Lists
 from zoo.ranking.pair_means import averaged, with_mass
 from zoo.ranking.penalties import HingePenalty
 from zoo.ranking.sorted_pairs import sorted_sums, target_levels
+from zoo.ranking.sorting import order_rows
 from zoo.ranking.tiles import COLUMNS, ROWS, Block, add_block, compare, difference, shape_of
 
 BLOCK = ROWS * COLUMNS  # pairs
@@ -54,9 +55,9 @@ def _in_order(lists: Lists) -> tuple[Tensor, Tensor, Tensor]:
     Of two items with one score the later one belongs above, so that the rest's slope has the right sign at 0.
     """
     level = target_levels(lists)
-    by_level = level.argsort(dim=-1, stable=True)
+    by_level = order_rows(level)
     scores = torch.where(lists.real, lists.scores.detach(), torch.inf)
-    order = by_level.gather(-1, scores.gather(-1, by_level).argsort(dim=-1, stable=True))
+    order = by_level.gather(-1, order_rows(scores.gather(-1, by_level)))
     return order, scores.gather(-1, order), level.gather(-1, order).to(scores.dtype)
 
 

@@ -13,6 +13,7 @@ from zoo.ranking.checks import Pairs
 from zoo.ranking.engines import Slopes
 from zoo.ranking.lists import Lists
 from zoo.ranking.penalties import HingePenalty, SquaredHingePenalty
+from zoo.ranking.sorting import sort_rows
 
 
 def is_binary(lists: Lists) -> bool:
@@ -45,10 +46,11 @@ def binary_pair_value(
 
 def _sums(lists: Lists, margin: float, squared: bool) -> tuple[Tensor, Tensor, int]:
     """Cost of all pairs `(1,)`, its slopes `(1, N)` and the number of pairs, in float64."""
-    target, scores = lists.target[0], lists.scores[0].double()
+    target, scores = lists.target[0], lists.scores[0].detach()
     upper = target == target.amax()
     places = [side.nonzero().squeeze(-1) for side in (upper, ~upper)]
-    (above, above_order), (below, below_order) = ((scores[place] - scores[0]).sort() for place in places)
+    (above, above_order), (below, below_order) = (sort_rows(scores[place]) for place in places)
+    above, below = (side.double() - scores[0].double() for side in (above, below))
     threshold = above - margin
     first = torch.searchsorted(below, threshold, right=True)  # of the lower items that cost something
     last = torch.searchsorted(threshold, below)  # behind the upper items that do
@@ -62,7 +64,7 @@ def _sums(lists: Lists, margin: float, squared: bool) -> tuple[Tensor, Tensor, i
         slopes = -2 * linear, 2 * (last * below - before[last])
     else:
         cost, slopes = linear, (-count.double(), last.double())
-    found = torch.empty_like(scores)
+    found = torch.empty_like(scores, dtype=torch.float64)
     for place, order, slope in zip(places, (above_order, below_order), slopes, strict=True):
         found[place[order]] = slope
     return cost.sum().unsqueeze(0), found.unsqueeze(0), len(above) * len(below)

@@ -22,6 +22,7 @@ from zoo.ranking.checks import (
 )
 from zoo.ranking.engines import can_look
 from zoo.ranking.reduction import divide, reduce_values
+from zoo.ranking.sorting import order_rows
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def split_groups(lists: Lists, group: Tensor) -> Iterator[tuple[Lists, Tensor, T
     owner, column = lists.real.nonzero(as_tuple=True)
     names, label = torch.unique(group[lists.real], return_inverse=True)
     _, index, sizes = torch.unique(owner * len(names) + label, return_inverse=True, return_counts=True)
-    order = index.argsort(stable=True)
+    order = order_rows(index)
     place = (owner * group.shape[-1] + column)[order]
     start = sizes.cumsum(0) - sizes
     octave = sizes.double().log2().ceil()

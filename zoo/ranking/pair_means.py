@@ -12,6 +12,7 @@ from zoo.ranking.checks import Pairs
 from zoo.ranking.engines import Slopes
 from zoo.ranking.lists import Lists
 from zoo.ranking.reduction import divide
+from zoo.ranking.sorting import sort_rows
 
 
 def with_mass(lists: Lists, pairs: Pairs, tied: bool = False) -> tuple[Lists, Tensor | None]:
@@ -42,7 +43,7 @@ def averaged(scores: Tensor, total: Tensor, slope: Tensor, mass: Tensor | None) 
 
 def pair_mass(lists: Lists, weight: Tensor) -> Tensor:
     """Sum of `w_i w_j` over the pairs with target_i > target_j; `(M,)`, no difference of large numbers."""
-    target, order = lists.target.sort(dim=-1)
+    target, order = sort_rows(lists.target)
     sorted_weight = torch.where(lists.real, weight, 0.0).gather(-1, order)
     before = F.pad(sorted_weight.cumsum(-1), (1, 0))
     first = torch.searchsorted(target, target)  # of the items that tie

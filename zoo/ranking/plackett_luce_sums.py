@@ -14,6 +14,7 @@ from zoo.ranking.engines import Engine, Slopes
 from zoo.ranking.lists import Lists
 from zoo.ranking.pairwise_engines import engine_for
 from zoo.ranking.plackett_luce import ListTies, plackett_luce_value
+from zoo.ranking.sorting import sort_rows
 
 PLACKETT_LUCE_ENGINES = ("dense", "sorted")
 SUMS_FROM = 512  # scores from which plain sums are faster than a scan of logarithms
@@ -37,8 +38,7 @@ def _sums(lists: Lists, ties: ListTies) -> tuple[Tensor, Tensor] | None:
     high, low = lists.scores.amax(-1, keepdim=True), lists.scores.amin(-1, keepdim=True)  # fillers are 0
     if not bool((high - low <= SUMS_RANGE).all()):  # a nan is in no range
         return None
-    # how ties stand matters to "order" alone
-    target, order = lists.target.sort(dim=-1, descending=True, stable=ties == "order")
+    target, order = sort_rows(lists.target, descending=True)
     scores = lists.scores.gather(-1, order).double().sub_(high)
     mass, real, weight = scores.exp(), None, None
     if not lists.plain:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from zoo.ranking.checks import Gain
 from zoo.ranking.lists import Lists
+from zoo.ranking.sorting import order_rows
 
 
 def places(key: Tensor, real: Tensor) -> Tensor:
@@ -19,7 +20,7 @@ def places(key: Tensor, real: Tensor) -> Tensor:
     Returns:
         int64 `(M, N)`.
     """
-    order = key.detach().argsort(dim=-1, descending=True, stable=True)
+    order = order_rows(key, descending=True)
     place = (real.gather(-1, order).cumsum(-1) - 1).clamp(min=0)
     return torch.empty_like(order).scatter(-1, order, place)
 

@@ -21,6 +21,7 @@ from zoo.ranking.checks import Pairs
 from zoo.ranking.lists import Lists
 from zoo.ranking.pair_means import averaged, with_mass
 from zoo.ranking.penalties import HingePenalty, SquaredHingePenalty
+from zoo.ranking.sorting import sort_rows
 
 
 def sorted_pair_value(
@@ -44,7 +45,8 @@ def sorted_sums(lists: Lists, penalty: HingePenalty | SquaredHingePenalty, tempe
     """Weighted costs `(M,)` and slopes `(M, N)`, in float64; without a graph. At its margin a pair has slope 0."""
     squared, margin = isinstance(penalty, SquaredHingePenalty), penalty.margin * temperature
     weight = lists.weight.double()
-    scores, order = torch.where(lists.real, lists.scores.double(), torch.inf).sort(dim=-1, stable=True)
+    scores, order = sort_rows(torch.where(lists.real, lists.scores, torch.inf))
+    scores = scores.double()
     real = lists.real.gather(-1, order)
     places = _first_segments(target_levels(lists).gather(-1, order), scores, real, margin)
     mass, centred = weight.gather(-1, order)[real], (scores - _middle(scores, real))[real]
@@ -151,7 +153,7 @@ def _finer(places: _Places, upper: Tensor, moved: Tensor) -> tuple[_Places, Tens
 
 def target_levels(lists: Lists) -> Tensor:
     """Rank of each real target among the different targets of its list; `(M, N)`, with gaps where fillers stand."""
-    target, order = lists.target.sort(dim=-1)
+    target, order = sort_rows(lists.target)
     level = F.pad((target[:, 1:] != target[:, :-1]).cumsum(-1), (1, 0))
     return torch.zeros_like(order).scatter(-1, order, level)
 

@@ -18,6 +18,7 @@ from zoo.ranking.checks import Pairs
 from zoo.ranking.costs import Cost, Room
 from zoo.ranking.lists import Lists
 from zoo.ranking.pair_means import averaged, with_mass
+from zoo.ranking.sorting import sort_rows
 
 ROWS, COLUMNS = 128, 1024  # of a block that stays in a processor's cache
 WIDE_ROWS, WIDE_COLUMNS = 2048, 8192  # of a block that fills a GPU; 64 MiB a tensor in float32
@@ -100,7 +101,7 @@ def pair_sums(lists: Lists, cost: Cost, tied: bool = False, features: Sequence[T
     if tied:
         rank = torch.arange(scores.shape[-1], device=scores.device).expand_as(scores)
     else:
-        target, order = lists.target.sort(-1, descending=True)
+        target, order = sort_rows(lists.target, descending=True)
         rank = F.pad((target[:, 1:] != target[:, :-1]).cumsum(-1), (1, 0))
         scores, weight, *features = (x.gather(-1, order) for x in (scores, weight, *features))
     rank = rank.to(scores.dtype if scores.shape[-1] < 2**24 else torch.float64)
