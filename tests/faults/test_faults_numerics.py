@@ -109,6 +109,21 @@ def test_losses_run_with_deterministic_algorithms(deterministic):
             assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True)), name
 
 
+@pytest.mark.parametrize("name", [*SCORE, *SIMILARITY])
+def test_a_compiled_loss_gives_the_same(name):
+    torch.manual_seed(0)
+    if name in SCORE:
+        given = torch.randn(4, 30, dtype=torch.float64), torch.randint(0, 4, (4, 30))
+    else:
+        given = torch.randn(20, 30, dtype=torch.float64), torch.rand(20, 30) < 0.2
+    loss = {**SCORE, **SIMILARITY}[name]
+    torch.compiler.reset()
+    for one, other in zip(
+        finite(torch.compile(loss, backend="eager"), *given, name), finite(loss, *given, name), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
 # -- metrics
 
 TRUTH = torch.tensor([1, 0, 1, 1, 0, 0, 1, 0])
