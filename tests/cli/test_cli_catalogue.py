@@ -10,6 +10,7 @@ import pytest
 
 from zoo.cli.catalogue import Catalogue
 from zoo.errors import ZooError
+from zoo.recipe import remembered
 
 
 def write(root: Path, files: dict[str, str]) -> Catalogue:
@@ -250,3 +251,26 @@ def test_the_zoo_itself_losses():
         assert loss.function.reference, f"{name}: its docstring has no line `Source: ...`"
         base = zoo.ranking.ScoreLoss if loss.function.family == "score" else zoo.ranking.SimilarityLoss
         assert issubclass(getattr(zoo.ranking, loss.module_class), base)
+
+
+def test_what_is_remembered_is_never_older_than_the_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(remembered, "SETTLED", 0)  # remembers even what was written a moment ago
+    root = tmp_path / "zoo"
+    carp = 'from zoo.training import ZooModule\n\n\nclass Carp(ZooModule):\n    """A carp."""\n'
+
+    def models() -> list[tuple[str, str]]:
+        return [(model.name, model.summary) for model in Catalogue(root).models()]
+
+    write(root, {"domains/fish/module.py": carp})
+    assert models() == models() == [("Carp", "A carp.")]
+    monkeypatch.setattr(Catalogue, "_models", lambda self: pytest.fail("it was remembered"))
+    assert models() == [("Carp", "A carp.")]
+    monkeypatch.undo()
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    write(root, {"domains/fish/module.py": carp.replace("A carp", "A Carp")})
+    assert models() == [("Carp", "A Carp.")]
+    write(root, {"domains/fish/more.py": carp.replace("Carp", "Pike")})
+    assert models() == [("Carp", "A Carp."), ("Pike", "A carp.")]
+    (root / "domains/fish/module.py").unlink()
+    assert models() == [("Pike", "A carp.")]

@@ -82,6 +82,13 @@ def test_damage_is_as_if_nothing_was_kept(file: Path, damage: str) -> None:
     assert kept(file, key, OLD, [2]).get(key, OLD) == [2]  # and it mends itself
 
 
+def test_lines_of_another_version_are_not_read(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = f"a {file.parent.parent}"
+    kept(file, key, OLD, 1)
+    monkeypatch.setattr(remembered, "_form", lambda: "another")
+    assert Lines(file).get(key, OLD) is None
+
+
 def test_two_processes_keep_both(file: Path) -> None:
     first, second = Lines(file), Lines(file)
     first.put(f"a {file.parent.parent}", OLD, 1)
@@ -122,5 +129,5 @@ def test_an_edited_module_is_seen_at_once(tmp_path: Path, monkeypatch: pytest.Mo
     assert found("class A: ...\n", 10**9) == ["A"]
     assert found("class B: ...\n", 2 * 10**9) == ["B"]
     (kept_file,) = (tmp_path / "cache" / "sources").iterdir()
-    rows = [line.split("\t") for line in kept_file.read_text().splitlines()]
+    rows = [line.split("\t") for line in kept_file.read_text().splitlines()[1:]]
     assert [json.loads(row[3])["methods"] for row in rows if row[0].startswith("edited_module")] == [{"B": []}]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from zlib import adler32, crc32
 
+from zoo.cli import definitions
 from zoo.cli.definitions import DATA_ATTRIBUTES, Definition, definition_of, exported, parse, read_text, statements
 from zoo.errors import ZooError
 from zoo.recipe import remembered
@@ -100,6 +101,8 @@ class Catalogue:
     def _state(self) -> remembered.Stamp:
         """Another one whenever a file of the packages is changed, added or taken away."""
         files = sorted(entry for package in PACKAGES for entry in _files(self.root / package))
+        readers = (__file__, definitions.__file__)  # another version of them may find something else
+        files += [(file, remembered.stamp_of(os.stat(file))) for file in readers]
         text = "\n".join(f"{path} {' '.join(map(str, stamp))}" for path, stamp in files).encode()
         newest = [max((stamp[part] for _, stamp in files), default=0) for part in (1, 2)]
         return crc32(text) << 32 | adler32(text), newest[0], newest[1]

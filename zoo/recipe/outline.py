@@ -12,9 +12,6 @@ from typing import Any
 
 from zoo.recipe.light import Frozen
 
-FORM = 1
-"""Counts the changes of the short form: what was kept in another one is not read."""
-
 Outline = dict[str, Any]
 _KEPT = ("__init__", "__new__", "__subclasshook__", "configure_optimizers")
 _NOTHING: list[ast.stmt] = [ast.Expr(ast.Constant(...))]

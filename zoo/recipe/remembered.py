@@ -1,7 +1,8 @@
 """What was read of source files, kept in the cache folder: the next start reads a line of it instead of the file.
 
 A line belongs to one state of a file (size, times of its content and of its entry in the folder), carries a checksum,
-and is never executed. Where the file changed, or the line cannot be read, the source is read again.
+and is never executed. Where the file changed, or the line cannot be read, the source is read again; so is everything
+where this version of zoo writes other lines.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from typing import Any
 from zlib import crc32
 
 from zoo import cache_dir
-from zoo.recipe.outline import FORM
+from zoo._version import __version__
+from zoo.recipe import outline
 
 FOLDER = "sources"
 SETTLED = 2_000_000_000
@@ -78,7 +80,8 @@ class Lines:
         part = self.file.with_name(f".{self.file.name}.{os.getpid()}")
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes("".join(f"{key}\t{line}\n" for key, line in lines.items()).encode(*_CODING))
+            text = "".join(f"{key}\t{line}\n" for key, line in lines.items())
+            part.write_bytes(f"{_form()}\n{text}".encode(*_CODING))
             os.replace(part, self.file)
         except OSError:
             with suppress(OSError):
@@ -104,8 +107,14 @@ def _place() -> list[str | None]:
 
 @cache
 def _lines(*place: str | None) -> Lines:
-    version = f"{sys.implementation.cache_tag}-{FORM}-{crc32(sys.prefix.encode()):08x}"
-    return Lines(cache_dir() / FOLDER / f"{version}.txt")
+    interpreter = f"{sys.implementation.cache_tag}-{crc32(sys.prefix.encode(*_CODING)):08x}"
+    return Lines(cache_dir() / FOLDER / f"{interpreter}.txt")
+
+
+@cache
+def _form() -> str:
+    """Another one whenever what is written down of a module is: the first line of a file of lines."""
+    return f"{__version__} {crc32(Path(outline.__file__).read_bytes()):08x}"
 
 
 def _read(file: Path) -> dict[str, str]:
@@ -113,7 +122,10 @@ def _read(file: Path) -> dict[str, str]:
         text = file.read_bytes().decode(*_CODING)
     except OSError:
         return {}
-    pairs = (line.partition("\t") for line in text.split("\n"))
+    form, *lines = text.split("\n")
+    if form != _form():
+        return {}
+    pairs = (line.partition("\t") for line in lines)
     return {key: line for key, tab, line in pairs if tab}
 
 
