@@ -54,8 +54,9 @@ def tiled_top_pair_sum(lists: Lists, cost: Cost, place: Tensor, k: int, *feature
 def _sums(lists: Lists, cost: Cost, place: Tensor, k: int, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     count, items = lists.scores.shape
     here = torch.arange(items, device=place.device).expand_as(place)
-    behind = torch.where(lists.real, place, items - 1 - (~lists.real).long().cumsum(-1) + 1)
-    order = torch.empty_like(here).scatter(-1, behind, here)
+    if not lists.plain:  # what is not real stands behind all that is
+        place = torch.where(lists.real, place, items - (~lists.real).long().cumsum(-1))
+    order = torch.empty_like(here).scatter(-1, place, here)
     weight = torch.where(lists.real, lists.weight, 0.0)
     scores, weight, *features = (x.gather(-1, order) for x in (lists.scores, weight, *features))
     room = Room(scores)
