@@ -161,6 +161,17 @@ def test_what_makes_a_class_of_ours_sure(case: str, tmp_path: Path, monkeypatch:
     assert classes.sure(classes.resolve("zoo.made_up.A").found) is sure
 
 
+def test_a_circle_of_imports_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import zoo.recipe.modules as modules
+
+    (tmp_path / "__init__.py").touch()
+    (tmp_path / "one.py").write_text("from zoo.two import B\nimport no_such_package_at_all\nclass A: ...\n")
+    (tmp_path / "two.py").write_text("from zoo.one import A\nclass B: ...\n")
+    monkeypatch.setattr(modules, "_PACKAGE", tmp_path)
+    classes = Classes(Symbols(), Trust())
+    assert [classes.sure(classes.resolve(path).found) for path in ("zoo.one.A", "zoo.two.B")] == [False, False]
+
+
 def test_a_module_of_the_user_is_never_sure(workshop, python: Callable[[str, str], str]) -> None:
     name = python("raise RuntimeError('as it is imported')\nclass A: ...", "")
     classes = Classes(Symbols([workshop.folder]), Trust())

@@ -27,7 +27,13 @@ def sure(symbols: Symbols, cls: Class) -> bool:
     """
     if cls in symbols.maybe or "." in cls.qualname or _abstract(symbols, cls):
         return False
-    return not cls.module.name.startswith(f"{_OURS}.") or _imports(symbols, cls.module.name, symbols.whole)
+    if not cls.module.name.startswith(f"{_OURS}."):
+        return True
+    met = set(symbols.whole)
+    if not _imports(symbols, cls.module.name, met):
+        return False  # what was met on the way may import, in a circle, what is not there
+    symbols.whole = met
+    return True
 
 
 def _abstract(symbols: Symbols, cls: Class) -> bool:
@@ -63,7 +69,6 @@ def _imports(symbols: Symbols, name: str, seen: set[str]) -> bool:
             return False
         seen.add(part)
         if not _leads(symbols, module, seen):
-            seen.discard(part)
             return False
     return True
 
