@@ -132,11 +132,15 @@ def run(
     Raises:
         ZooError: A peer's result is another than ours, or ours itself ran out of memory.
     """
-    with placed_on(device):
-        try:
+    gc.collect()
+    gc.freeze()  # what is imported by now needs no look at every collection between two rounds
+    try:
+        with placed_on(device):
             return _run(case, against, rounds, limit)
-        except torch.OutOfMemoryError as error:  # each fits by itself, and not with what the others hold
-            raise ZooError(f"{case.name}: out of memory with all contestants at once") from error
+    except torch.OutOfMemoryError as error:  # each fits by itself, and not with what the others hold
+        raise ZooError(f"{case.name}: out of memory with all contestants at once") from error
+    finally:
+        gc.unfreeze()
 
 
 def _run(case: Case, against: Sequence[str] | None, rounds: int, limit: float | None) -> list[Timing]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import sys
 from dataclasses import asdict
@@ -64,8 +63,6 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--against {unknown[0]}: known peers of {args.domain} are {', '.join(known) or 'none'}")
     if args.memory is not None and not args.memory > 0:
         raise InputError(f"--memory must be above 0, got {args.memory}")
-    if args.device == "cuda":
-        gc.freeze()  # what is imported by now needs no look at every collection between two cases
     limit = args.memory * 1024 if args.memory is not None else None
     if limit is None and args.device == "cpu":
         limit = bench.free_memory() / 2
