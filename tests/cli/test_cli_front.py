@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import subprocess
 import sys
@@ -223,3 +224,14 @@ def test_python_dash_m():
     assert done.returncode == 2
     assert done.stdout == ""
     assert "did you mean 'train'?" in done.stderr
+
+
+def test_only_a_process_of_its_own_stops_collecting_garbage():
+    """``main`` with a command line of its caller's leaves the caller's collector alone."""
+    before = gc.get_threshold(), gc.get_freeze_count()
+    assert main(["list", "losses"]) == 0
+    assert (gc.get_threshold(), gc.get_freeze_count()) == before
+    code = "import gc, sys; from zoo.cli import main; main(); print(gc.get_threshold()[0], gc.get_freeze_count() > 0)"
+    for argv, seen in ((["list", "losses"], "100000 True"), (["data", "list"], f"{before[0][0]} False")):
+        done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == seen

@@ -172,12 +172,11 @@ def _parsed(name: str, path: Path, folders: tuple[Path, ...], state: Stamp) -> M
     if found is None:
         try:
             source = path.read_bytes()
-            tree = ast.parse(source, str(path))
+            found = outline(source, ast.parse(source, str(path)), name, bool(folders))
         except SyntaxError as error:
             return Opaque(f"{path}:{error.lineno}: {error.msg}", broken=True)
         except (OSError, ValueError, RecursionError, MemoryError) as error:
             return Opaque(f"{path}: {error}")
-        found = outline(source, tree, name, bool(folders))
         remembered.put(key, state, found)
     lazy = {key: (target[0], target[1]) for key, target in found["lazy"].items()}
     return Module(
