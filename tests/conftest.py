@@ -17,6 +17,8 @@ import pytest
 import torch
 
 sys.path.append(str(Path(__file__).parent))
+from sharing import demo as trained
+from sharing import scheduler
 from warm import Server
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,15 +35,16 @@ def _shared(name: str) -> Path:
     return ROOT.parent / "shared" / name
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Under ``--dist loadgroup`` tests of a file, or of a demo, run in one process."""
+    return scheduler(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips what needs data or facts that are not there; tests of a file, or of a demo, run in one process."""
+    """Skips what needs data or facts that are not there."""
     data = Path(os.environ.get("ZOO_DATA", _shared("data")))
     for item in items:
-        domain = getattr(item, "callspec", None) and item.callspec.params.get("domain")
-        if not item.get_closest_marker("xdist_group"):
-            # the tests of a domain's demo share one training
-            item.add_marker(pytest.mark.xdist_group(f"demo-{domain}" if domain else str(item.path)))
         if item.get_closest_marker("realdata") and not data.is_dir():
             item.add_marker(pytest.mark.skip(reason="no real data: set ZOO_DATA"))
         if item.get_closest_marker("facts") and not _shared("facts/check").is_dir():
@@ -114,20 +117,17 @@ def evidence() -> Callable[[str], ModuleType]:
 
 @pytest.fixture(scope="session")
 def demo(zoo: Callable[..., subprocess.CompletedProcess[str]], tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """A domain's demo, trained once by the command line: ``folder, result = demo("anomaly")``.
+    """A domain's demo, trained once per test run by the command line: ``folder, result = demo("anomaly")``.
 
-    The run lies in ``folder/runs/DOMAIN/demo``. A test that uses it outside of ``tests/recipes`` is marked
-    ``xdist_group("demo-DOMAIN")``, and changes nothing in it.
+    The run lies in ``folder/runs/DOMAIN/demo``. All processes share it: a test changes nothing in it, but a copy.
     """
-    done: dict[str, tuple[Path, subprocess.CompletedProcess[str]]] = {}
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
     def get(domain: str) -> tuple[Path, subprocess.CompletedProcess[str]]:
-        if domain not in done:
-            folder = tmp_path_factory.mktemp(domain)
-            result = zoo("train", f"{domain}/demo", cwd=folder)
-            assert result.returncode == 0, result.stderr
-            done[domain] = folder, result
-        return done[domain]
+        folder, result = trained(base / "demos", domain, zoo)
+        assert result.returncode == 0, f"zoo train {domain}/demo failed:\n{result.stdout}{result.stderr}"
+        return folder, result
 
     return get
 

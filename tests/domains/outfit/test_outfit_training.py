@@ -18,7 +18,6 @@ def trained(demo):
     return demo("outfit")[0] / "runs" / "outfit" / "demo"
 
 
-@pytest.mark.xdist_group("demo-outfit")
 def test_the_demo_is_far_better_than_chance(trained):
     found = package.evaluate(trained)
     assert found["auc"] > 0.85
@@ -29,7 +28,6 @@ def test_the_demo_is_far_better_than_chance(trained):
     assert epochs.iloc[-1] < 0.7 * epochs.iloc[0]
 
 
-@pytest.mark.xdist_group("demo-outfit")
 def test_matching_outfits_score_higher_in_a_prediction(trained, polyvore):
     samples = [polyvore / "samples" / f"{name}.csv" for name in ("matching", "mixed")]
     table = package.predict(trained, samples)
@@ -37,7 +35,6 @@ def test_matching_outfits_score_higher_in_a_prediction(trained, polyvore):
     assert scores["matching"].mean() > scores["mixed"].mean() + 0.3
 
 
-@pytest.mark.xdist_group("demo-outfit")
 def test_retrieval_starts_from_the_compatibility_checkpoint(trained, tmp_path, zoo):
     result = zoo("train", "outfit/demo", "--init", trained, "--data.task", "retrieval", *SMALL[2:], cwd=tmp_path)
     assert result.returncode == 0, result.stderr

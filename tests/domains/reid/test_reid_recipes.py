@@ -66,7 +66,6 @@ def test_mistakes_are_named(overrides, words):
     assert words in str(mistake)
 
 
-@pytest.mark.xdist_group("demo-reid")
 def test_demo_is_clearly_better_than_chance(demo, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = demo("reid")[0] / "runs" / "reid" / "demo"
