@@ -12,16 +12,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
+import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +37,8 @@ from PIL import Image
 
 FAULTY = Path(__file__).with_name("faulty.py")
 HANGS = 124
+CHILDREN = 120.0  # seconds that what it started may take to end
+SLOW = ("torchvision", "torchmetrics", "lightning.pytorch", "timm", "matplotlib.pyplot", "jsonargparse", "zoo.training")
 PLANTED = ("row:2", "step:3", "half:2", "flushed:1", "renamed:2", "worker:2")
 # what is killed beside the process that was started, and what that one must say of it
 SURVIVED = {"worker": "a data loader process died", "rank1": "lost another process of this training"}
@@ -50,33 +57,100 @@ class Outcome:
     wrong: list[str] = field(default_factory=list)
 
 
-def start(fault: str, arguments: Sequence[str]) -> subprocess.Popen[str]:
+class Forked:
+    """A process forked from this one, which has imported what is slow to import; spoken to as a `Popen`.
+
+    Args:
+        fault: For ``evidence/faulty.py``.
+        arguments: Of ``zoo``.
+    """
+
+    def __init__(self, fault: str, arguments: Sequence[str]) -> None:
+        self._code: int | None = None
+        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._become([str(FAULTY), fault, *arguments])
+
+    def _become(self, arguments: list[str]) -> None:
+        os.setsid()
+        os.dup2(os.open(os.devnull, os.O_RDWR), 1)
+        os.dup2(self._errors.fileno(), 2)
+        code = 1
+        try:
+            sys.argv, sys.path[0] = arguments, str(FAULTY.parent)
+            runpy.run_path(arguments[0], run_name="__main__")
+            code = 0
+        except SystemExit as ending:
+            code = ending.code if isinstance(ending.code, int) else int(ending.code is not None)
+        except BaseException:
+            traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(code)
+
+    def poll(self) -> int | None:
+        """Its status, if it is over."""
+        if self._code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self._code = os.waitstatus_to_exitcode(status) if pid else None
+        return self._code
+
+    def wait(self, timeout: float) -> int:
+        """Its status.
+
+        Raises:
+            subprocess.TimeoutExpired: It goes on.
+        """
+        end = time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if time.monotonic() >= end:
+                raise subprocess.TimeoutExpired(str(FAULTY), timeout)
+            time.sleep(0.002)
+        return code
+
+    def communicate(self, timeout: float = math.inf) -> tuple[int, str]:
+        """Its status and what it said, once it and its children are over."""
+        code = self.wait(timeout)
+        end = time.monotonic() + min(timeout, CHILDREN)
+        while _group_lives(self.pid) and time.monotonic() < end:  # what a child still has to say
+            time.sleep(0.01)
+        self._errors.seek(0)
+        return code, self._errors.read()
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def start(fault: str, arguments: Sequence[str]) -> Forked:
     """Starts ``zoo ARGUMENTS`` with a fault planted, in a process group of its own."""
-    command = [sys.executable, str(FAULTY), fault, *arguments]
-    return subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    for module in SLOW:  # once
+        import_module(module)
+    sys.stderr.flush()
+    return Forked(fault, arguments)
 
 
-def finish(process: subprocess.Popen[str], seconds: float = 600) -> tuple[int, str]:
+def finish(process: Forked, seconds: float = 600) -> tuple[int, str]:
     """Its exit status and what it and its children said; what is left of its group is ended.
 
     Args:
         process: As started.
         seconds: After which it counts as hanging: status 124.
     """
-    code = None
     try:
-        _, errors = process.communicate(timeout=seconds)  # to the end of the last child that may still write
+        code, errors = process.communicate(seconds)  # to the end of the last child that may still write
     except subprocess.TimeoutExpired:
-        code = HANGS
-    if code == HANGS or process.returncode < 0:
+        code, errors = HANGS, f"still running after {seconds:.0f} s"
+    if code == HANGS or code < 0:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     if code == HANGS:
-        _, errors = process.communicate()
-        errors += f"\nstill running after {seconds:.0f} s"
-    return process.returncode if code is None else code, errors
+        errors = f"{process.communicate()[1]}\n{errors}"
+    return code, errors
 
 
 def broken(folder: Path) -> list[str]:
@@ -175,7 +249,7 @@ def trial(recipe: str, name: str, extra: Sequence[str], planted: Sequence[str], 
     return outcome
 
 
-def _random(process: subprocess.Popen[str], folder: Path, delay: float, early: bool) -> bool:
+def _random(process: Forked, folder: Path, delay: float, early: bool) -> bool:
     """Kills some time after the training got going, or the process; False where it was over first."""
     begun, journal = time.time(), folder / "metrics.csv"
     while not early and process.poll() is None and not (journal.exists() and journal.stat().st_mtime > begun):
@@ -184,7 +258,7 @@ def _random(process: subprocess.Popen[str], folder: Path, delay: float, early: b
         process.wait(delay)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-        return True
+        return process.wait(60) == -signal.SIGKILL  # it may have ended just before
     return False
 
 
