@@ -15,11 +15,7 @@ if TYPE_CHECKING:
     from zoo.bench import Timing
 
 HELP = "time a domain's work, ours and peers' side by side"
-EXAMPLES = (
-    "zoo bench ltr",
-    "zoo bench losses --against libauc torch --quick --plot growth.png --json bench.json",
-    "zoo bench losses --device cuda",
-)
+EXAMPLES = ("zoo bench ltr", "zoo bench losses --against libauc torch --quick --plot growth.png --json bench.json")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
