@@ -61,11 +61,36 @@ def named_recipes() -> list[str]:
     return list(names())
 
 
+SHOWS = """
+import contextlib, io, json, sys
+from zoo.cli import main
+for name in sys.argv[1:]:
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        code = main(["show", name])
+    heavy = [module for module in {heavy!r} if module in sys.modules]
+    print(json.dumps([name, code, out.getvalue(), heavy]))
+"""
+
+
+@pytest.fixture(scope="module")
+def shown() -> dict[str, tuple[int, str, list[str]]]:
+    """Exit code, stdout and the heavy modules so far, of ``zoo show`` of each recipe, in one process."""
+    command = [sys.executable, "-c", SHOWS.format(heavy=HEAVY), *named_recipes()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return {name: tuple(found) for name, *found in map(json.loads, done.stdout.splitlines())}
+
+
 @pytest.mark.parametrize("name", named_recipes())
-def test_show_recipe_without_torch(name):
-    code, out, _, loaded = run("show", name)
+def test_show_recipe_without_torch(shown, name):
+    code, out, loaded = shown[name]
     assert (code, loaded) == (0, [])
     assert "class_path: zoo.domains." in out
+
+
+def test_show_of_one_recipe_is_that_of_many(shown):
+    code, out, _, loaded = run("show", "quality/demo")
+    assert (code, out, loaded) == shown["quality/demo"]
 
 
 def test_check_of_every_recipe_without_torch():

@@ -1,7 +1,5 @@
 """Errors of counts and of places: against scikit-learn, torchmetrics and plain loops; over batches and processes."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -137,19 +135,11 @@ def test_game_of_another_size_is_refused():
         grid_errors(torch.zeros(4, 4), torch.zeros(0, 2), (16, 20), 4)
 
 
-def test_two_uneven_processes_give_the_same_digits(tmp_path):
+def test_two_uneven_processes_give_the_same_digits(ranks):
     predicted, target, images = made()
     whole, grid = CountErrors(resamples=100), GridErrors()
     whole.update(predicted, target)
     for density, points, size in images:
         grid.update(density, points, size, 4)
-    worker = Path(__file__).with_name("counting_worker.py")
-    jobs = [
-        subprocess.Popen(
-            [sys.executable, str(worker), str(rank), "2", str(tmp_path / "init"), str(tmp_path / f"{rank}")]
-        )
-        for rank in range(2)
-    ]
-    assert [job.wait(timeout=120) for job in jobs] == [0, 0]
-    for rank in range(2):
-        assert torch.load(tmp_path / f"{rank}") == {**computed(whole), **computed(grid)}
+    for found in ranks(Path(__file__).with_name("counting_worker.py")):
+        assert found == {**computed(whole), **computed(grid)}

@@ -1,8 +1,7 @@
 """Two processes and one see the same samples, learn the same and report the same."""
 
 import json
-import subprocess
-import sys
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -10,14 +9,12 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(tmp_path_factory, warm):
     folders = []
     for devices in (1, 2):
         folder = tmp_path_factory.mktemp(f"processes{devices}")
         script = Path(__file__).with_name("ddp_run.py")
-        done = subprocess.run(
-            [sys.executable, str(script), str(folder), str(devices)], capture_output=True, text=True, timeout=300
-        )
+        done = warm.run([str(script), str(folder), str(devices)], folder, os.environ, 300)
         assert done.returncode == 0, done.stderr
         folders.append(folder)
     return folders

@@ -3,8 +3,6 @@
 import importlib.util
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -37,17 +35,11 @@ def test_every_term_and_gradient_of_uneven_processes_is_that_of_one(ranks):
 
 
 @pytest.fixture(scope="module")
-def runs(crime, tmp_path_factory):
+def runs(crime, tmp_path_factory, warm):
     folders = []
     for devices in (1, 2):
         folder = tmp_path_factory.mktemp(f"processes{devices}")
-        done = subprocess.run(
-            [sys.executable, str(RUN), str(crime), str(folder), str(devices)],
-            env=ENVIRONMENT,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        done = warm.run([str(RUN), str(crime), str(folder), str(devices)], folder, ENVIRONMENT, 300)
         assert done.returncode == 0, done.stderr
         folders.append(folder)
     return folders

@@ -1,8 +1,6 @@
 """Two processes with uneven shares of a batch give the terms and the gradient of one, in both variants."""
 
 import importlib.util
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
@@ -17,20 +15,8 @@ def worker():
     return module
 
 
-def test_two_processes_equal_one(tmp_path):
-    outs = [tmp_path / f"{rank}.pt" for rank in range(2)]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(WORKER), str(rank), "2", str(tmp_path / "init"), str(out)],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank, out in enumerate(outs)
-    ]
-    for process in processes:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
-    parts = [torch.load(out, weights_only=True) for out in outs]
+def test_two_processes_equal_one(ranks):
+    parts = ranks(WORKER)
     for variant in worker().VARIANTS:
         one = worker().outcome(variant, 0, 1)
         assert len(one["terms"]) == 7
