@@ -35,24 +35,26 @@ class Table:
     def __init__(self, file: Path, rows: int = 0) -> None:
         self.file = file
         self.columns: list[str] = []
-        self.lines: list[dict[str, str]] = []
-        if rows:
-            with file.open(newline="") as stream:
-                reader = csv.DictReader(stream)
-                self.lines = [row for row, _ in zip(reader, range(rows), strict=False)]
-                self.columns = list(reader.fieldnames or [])
-            if len(self.lines) < rows:
-                raise OSError(f"{file}: the checkpoint was written after {rows} rows, the file has {len(self.lines)}")
-        self._rewrite()
+        lines = self._read()[:rows] if rows else []
+        if len(lines) < rows:
+            raise OSError(f"{file}: the checkpoint was written after {rows} rows, the file has {len(lines)}")
+        self._rewrite(lines)
 
     def add(self, cells: Cells) -> None:
         """Appends a row; a column not seen before rewrites the file with the longer head."""
         row = {name: repr(value) for name, value in cells.items()}
-        self.lines.append(row)
         if set(row) <= set(self.columns):
             self._append(self._text([row]))
         else:
-            self._rewrite()
+            self._rewrite([*self._read(), row])
+
+    def _read(self) -> list[dict[str, str]]:
+        """The rows on the disk, where alone they are: a training may have millions."""
+        with self.file.open(newline="") as stream:
+            reader = csv.DictReader(stream)
+            lines = list(reader)
+            self.columns = list(reader.fieldnames or [])
+        return lines
 
     def _append(self, text: str) -> None:
         """Appends whole rows; what a full disk left of one is cut off again."""
@@ -72,11 +74,11 @@ class Table:
         csv.DictWriter(text, self.columns, restval="", lineterminator="\n").writerows(rows)
         return text.getvalue()
 
-    def _rewrite(self) -> None:
-        names = {name for row in self.lines for name in row} | set(self.columns) | set(FIRST)
+    def _rewrite(self, lines: list[dict[str, str]]) -> None:
+        names = {name for row in lines for name in row} | set(self.columns) | set(FIRST)
         self.columns = sorted(names, key=_column_order)
         with whole(self.file) as working, working.open("w", newline="") as stream:
-            stream.write(",".join(self.columns) + "\n" + self._text(self.lines))
+            stream.write(",".join(self.columns) + "\n" + self._text(lines))
             stream.flush()
             os.fsync(stream.fileno())
 
