@@ -6,6 +6,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -13,6 +14,7 @@ from zoo.domains.anomaly.extractors import Extractor
 from zoo.domains.anomaly.scoring import score_video
 from zoo.metrics import average_precision, roc_auc
 from zoo.training import DataError, read_image
+from zoo.training.journal import Table
 from zoo.training.video import open_frames
 
 
@@ -108,3 +110,16 @@ def test_a_film_of_two_hours_is_scored_in_little_memory(two_hours, bounded):
     assert result.frames == HOURS
     assert len(result.scores) == HOURS // 60
     np.testing.assert_allclose(result.scores, np.arange(0, HOURS, 60) * 255 // HOURS, atol=3)
+
+
+def test_the_journal_of_a_long_training_is_on_the_disk_alone(tmp_path):
+    table = Table(tmp_path / "metrics.csv")
+    for step in range(500):
+        table.add({"epoch": 0, "step": step, "time": 0.5, "train/loss": 0.25})
+    assert all(len(held) < 10 for held in vars(table).values() if isinstance(held, list | dict))
+    table.add({"epoch": 0, "step": 500, "time": 0.5, "val/auc": 1.0})  # a longer head
+    found = pd.read_csv(tmp_path / "metrics.csv")
+    assert found["step"].tolist() == list(range(501))
+    assert found["train/loss"].isna().tolist() == [False] * 500 + [True]
+    assert Table(tmp_path / "metrics.csv", 7).columns == table.columns
+    assert len(pd.read_csv(tmp_path / "metrics.csv")) == 7
