@@ -20,7 +20,6 @@ FAULT, at the Nth time (from 1) that this process comes by:
 
 from __future__ import annotations
 
-import atexit
 import errno
 import multiprocessing
 import os
@@ -148,12 +147,12 @@ def _in_a_write(writer: Any, fault: str, time: int) -> None:
     writer.save_checkpoint = counted
 
 
-def watch() -> None:
-    """Tells at the end which connections were asked for."""
+def watch() -> list[str]:
+    """Which connections are asked for from now on."""
     sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "faults"))
     from offline_worker import ASKED
 
-    atexit.register(lambda: print("".join(f"asked: {line}\n" for line in ASKED), end="", file=sys.stderr))
+    return ASKED
 
 
 def main() -> int:
@@ -161,13 +160,15 @@ def main() -> int:
     fault, _, time = sys.argv[1].partition(":")
     if fault not in FAULTS:
         raise SystemExit(f"{fault!r}: a fault is one of {', '.join(FAULTS)}")
-    if fault == "network":
-        watch()  # before anything is imported
+    asked = watch() if fault == "network" else []  # before anything is imported
     from zoo.cli import main as zoo
 
     if fault not in ("network", "nothing"):
         plant(fault, int(time or 1))
-    return zoo(sys.argv[2:])
+    try:
+        return zoo(sys.argv[2:])
+    finally:  # not at exit: a forked process has none
+        print("".join(f"asked: {line}\n" for line in asked), end="", file=sys.stderr)
 
 
 if __name__ == "__main__":
