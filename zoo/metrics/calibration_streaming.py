@@ -11,6 +11,7 @@ from torchmetrics import Metric
 from zoo.metrics.calibration_metrics import check
 
 Norm = Literal["l1", "l2", "max"]
+BLOCK = 2**18  # logits that are looked at together: they stay in the cache
 
 
 class StreamingCalibrationError(Metric):
@@ -53,16 +54,18 @@ class StreamingCalibrationError(Metric):
             ValueError: A shape or value does not fit; names it.
         """
         check(logits, labels, least=0)
-        scaled = logits.detach().float() / self.temperature
-        highest, predicted = scaled.max(1)
-        confidence = (highest - scaled.logsumexp(1)).exp().double()
-        place = (confidence * self.bins).ceil_().long().sub_(1).clamp_(0, self.bins - 1)
-        for state, weights in (
-            (self.count, None),
-            (self.confidence, confidence),
-            (self.correct, (predicted == labels).double()),
-        ):
-            state += torch.bincount(place, weights, minlength=self.bins)
+        rows = max(1, BLOCK // max(1, logits.shape[1]))
+        for some, wanted in zip(logits.detach().split(rows), labels.split(rows), strict=True):
+            highest, predicted = some.max(1)
+            apart = some.float() - highest.float().unsqueeze(1)
+            confidence = apart.div_(self.temperature).exp_().sum(1).double().reciprocal_()
+            place = (confidence * self.bins).ceil_().long().sub_(1).clamp_(0, self.bins - 1)
+            for state, weights in (
+                (self.count, None),
+                (self.confidence, confidence),
+                (self.correct, (predicted == wanted).double()),
+            ):
+                state += torch.bincount(place, weights, minlength=self.bins)
 
     def compute(self) -> Tensor:
         """A float64 scalar.

@@ -15,6 +15,7 @@ from zoo.metrics.bootstrap import bootstrap_interval
 
 RANKS = (1, 5, 10)
 BLOCK = 1 << 22  # similarities of a block: 16 MB in float32
+PASSES = 8  # relevant items of a query, from which one sort of its row is cheaper than a pass for each
 KINDS = ("bge", "tse", "fused")
 SAME, OTHER = "same_camera", "other_camera"
 
@@ -66,19 +67,36 @@ def rank_values(similarity: Tensor, relevant: Tensor, mask: Tensor | None = None
     return _ranks(inside, relevant if mask is None else relevant & mask)
 
 
+def _at_least(similarity: Tensor, scores: Tensor) -> Tensor:
+    """How many items of each row are at least as similar as each of its scores, int64 ``(Q, P)``.
+
+    A pass over the rows for each score, or with many of them one sort, which numpy does with vector instructions.
+    """
+    if scores.shape[1] <= PASSES:
+        return torch.stack([torch.count_nonzero(similarity >= score.unsqueeze(1), dim=1) for score in scores.T], 1)
+    wide = similarity.detach() if similarity.dtype in (torch.float32, torch.float64) else similarity.detach().float()
+    if wide.device.type == "cpu":
+        ordered = wide.clone(memory_format=torch.contiguous_format)
+        ordered.numpy().sort(axis=1)
+    else:
+        ordered = wide.sort(dim=1).values
+    return similarity.shape[1] - torch.searchsorted(ordered, scores.to(ordered.dtype))
+
+
 def _ranks(similarity: Tensor, relevant: Tensor) -> Ranks:
-    """The ranks; few items are relevant, so each costs one pass over its row and nothing is sorted as a whole."""
+    """The ranks of the relevant items, which are few in a row."""
     row, column = relevant.nonzero(as_tuple=True)
     count = torch.bincount(row, minlength=len(similarity))
     place = torch.arange(len(row), device=row.device) - (count.cumsum(0) - count)[row]
     scores = similarity.new_full((len(similarity), max(1, int(count.max()))), -torch.inf)
     scores[row, place] = similarity[row, column]
     scores = scores.sort(dim=1, descending=True).values
+    reached = _at_least(similarity, scores)
     first, ap, rank = (torch.zeros(len(similarity), dtype=torch.float64, device=similarity.device) for _ in range(3))
     for number in range(scores.shape[1]):
         score = scores[:, number : number + 1]
         there = number < count
-        above = torch.count_nonzero(similarity >= score, dim=1) - torch.count_nonzero(scores >= score, dim=1)
+        above = reached[:, number] - torch.count_nonzero(scores >= score, dim=1)
         rank = torch.where(there, above + number + 1.0, rank)
         ap += torch.where(there, (number + 1) / rank.clamp(min=1), 0)
         first = rank if number == 0 else first

@@ -6,7 +6,6 @@ Source: Rust and Hocking, arXiv:2302.11062.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.ranking.checks import Pairs
@@ -16,21 +15,13 @@ from zoo.ranking.penalties import HingePenalty, SquaredHingePenalty
 from zoo.ranking.sorting import sort_rows
 
 
-def is_binary(lists: Lists) -> bool:
-    """Whether there is one list, of items that count alike, with two different targets."""
-    if not lists.plain or len(lists.target) != 1:
-        return False
-    low, high = lists.target[0].aminmax()
-    return bool(((lists.target == high) | (lists.target == low)).all())
-
-
 def binary_pair_value(
     lists: Lists, penalty: HingePenalty | SquaredHingePenalty, pairs: Pairs, temperature: float = 1.0
 ) -> Tensor:
     """The same as `pairs.pair_value`, `(1,)`.
 
     Args:
-        lists: As `is_binary` wants them.
+        lists: `Lists.binary`.
         penalty: Ends at its margin.
         pairs: "mean" or "sum".
         temperature: Divides the score differences.
@@ -55,12 +46,12 @@ def _sums(lists: Lists, margin: float, squared: bool) -> tuple[Tensor, Tensor, i
     first = torch.searchsorted(below, threshold, right=True)  # of the lower items that cost something
     last = torch.searchsorted(threshold, below)  # behind the upper items that do
     count = len(below) - first
-    sums = F.pad(below.cumsum(0), (1, 0))
+    sums = _running(below)
     linear = (sums[-1] - sums[first]) - threshold * count
     if squared:
-        squares = F.pad(below.square().cumsum(0), (1, 0))
+        squares = _running(below.square())
         cost = squares[-1] - squares[first] + threshold * (threshold * count - 2 * (sums[-1] - sums[first]))
-        before = F.pad(threshold.cumsum(0), (1, 0))
+        before = _running(threshold)
         slopes = -2 * linear, 2 * (last * below - before[last])
     else:
         cost, slopes = linear, (-count.double(), last.double())
@@ -68,3 +59,10 @@ def _sums(lists: Lists, margin: float, squared: bool) -> tuple[Tensor, Tensor, i
     for place, order, slope in zip(places, (above_order, below_order), slopes, strict=True):
         found[place[order]] = slope
     return cost.sum().unsqueeze(0), found.unsqueeze(0), len(above) * len(below)
+
+
+def _running(x: Tensor) -> Tensor:
+    """Sums of the first 0, 1, ... numbers of x, `(n + 1,)`."""
+    sums = x.new_zeros(len(x) + 1)
+    torch.cumsum(x, 0, out=sums[1:])
+    return sums

@@ -4,8 +4,10 @@ A loss only says what one clean list is worth. It gets `Lists`, in which every l
 item at all, all numbers are finite fillers where nothing is real, and groups have become lists of their own.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -39,6 +41,21 @@ class Lists:
     """dtype of the scores; above 0 where real."""
     plain: bool = False
     """Every item is real and weighs 1, known without a look."""
+
+    @cached_property
+    def finite(self) -> bool:
+        """Whether all scores are finite."""
+        scores = self.scores.detach()  # a sum that is finite needs no closer look
+        return math.isfinite(float(scores.sum())) or bool(torch.isfinite(scores).all())
+
+    @cached_property
+    def binary(self) -> bool:
+        """Whether this is one list, of items that count alike, with two different targets."""
+        if not self.plain or len(self.target) != 1:
+            return False
+        low, high = self.target.aminmax()
+        whole = not self.target.is_floating_point()
+        return (whole and int(high) - int(low) == 1) or bool(((self.target == high) | (self.target == low)).all())
 
 
 ListValue = Callable[[Lists], Tensor]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from zoo.ranking.banded_pairs import banded_pair_value, pairs_in_band
-from zoo.ranking.binary_pairs import binary_pair_value, is_binary
+from zoo.ranking.binary_pairs import binary_pair_value
 from zoo.ranking.checks import Pairs
 from zoo.ranking.costs import PenaltyCost
 from zoo.ranking.engines import Engine, choose_engine
@@ -26,7 +26,7 @@ BINARY_FROM = 128  # the same for one list of two targets
 SMOOTH_FROM = 512  # items of a list, from which sums at nodes beat blocks, where the range of the scores allows them
 NARROW = 0.6  # of all pairs in the band, up to which a hinge and the band beat blocks
 COUNTS_FROM = 384  # items of a list, from which smooth ranks by nodes beat all pairs
-TILED_FROM = {"cpu": 2**16}  # pairs, from which blocks beat dense tensors
+TILED_FROM = {"cpu": 2**17}  # pairs, from which blocks beat dense tensors
 COUNTED_FROM = {"cpu": 2**20}  # the same for smooth ranks, whose dense form is cheap
 DENSE_ENTRIES = 2**24  # pairs that dense tensors may hold, whatever the device
 
@@ -50,13 +50,13 @@ def value_by_engine(
     """
     chosen = engine_for(lists, engine, pair_engines(penalty), lambda: _fastest_for(lists, penalty, temperature))
     if chosen == "sorted" and isinstance(penalty, HingePenalty | SquaredHingePenalty):
-        if is_binary(lists):
+        if lists.binary:
             return binary_pair_value(lists, penalty, pairs, temperature)
         return sorted_pair_value(lists, penalty, pairs, temperature)
     if chosen == "sorted" and isinstance(penalty, LogisticPenalty):
         if allowed(lists.scores, lists.real, temperature):
             return smooth_pair_value(lists, penalty, pairs, temperature)
-        if bool(torch.isfinite(lists.scores).all()):  # scores too far apart for sums at nodes
+        if lists.finite:  # scores too far apart for sums at nodes
             return banded_pair_value(lists, pairs, temperature)
     if chosen in ("tiled", "sorted"):
         return tiled_pair_value(lists, PenaltyCost(penalty, temperature), pairs)
@@ -80,9 +80,9 @@ def _fastest_for(lists: Lists, penalty: Penalty, temperature: float) -> str:
     items = lists.scores.shape[-1]
     if _smooth(penalty) and items >= SMOOTH_FROM and _smooth_form(lists, temperature):
         return "sorted"
-    if _sortable(penalty) and (items >= SORTED_FROM or (items >= BINARY_FROM and is_binary(lists))):
+    if _sortable(penalty) and (items >= SORTED_FROM or (items >= BINARY_FROM and lists.binary)):
         # an infinite score has no place among differences of sums
-        return "sorted" if bool(torch.isfinite(lists.scores).all()) else "tiled"
+        return "sorted" if lists.finite else "tiled"
     return fastest(lists)
 
 
@@ -90,7 +90,7 @@ def _smooth_form(lists: Lists, temperature: float) -> bool:
     """Whether the scores lie close together, or so far apart that few pairs are close."""
     if allowed(lists.scores, lists.real, temperature):
         return True
-    if not bool(torch.isfinite(lists.scores).all()):
+    if not lists.finite:
         return False
     return pairs_in_band(lists, temperature) < NARROW * lists.scores.numel() * lists.scores.shape[-1] / 2
 
