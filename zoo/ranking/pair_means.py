@@ -36,7 +36,7 @@ def averaged(scores: Tensor, total: Tensor, slope: Tensor, mass: Tensor | None) 
         mass: `(M,)`, divides both; None for sums.
     """
     if mass is not None:
-        total, slope = divide(total, mass), divide(slope, mass.unsqueeze(-1).expand_as(slope))
+        total, slope = divide(total, mass), slope.mul_(divide(torch.ones_like(mass), mass).unsqueeze(-1))
     applied: Tensor = Slopes.apply(scores, total.to(scores.dtype), slope.to(scores.dtype))
     return applied
 

@@ -4,7 +4,7 @@ A block of rows sees its whole gallery, so every loss has the tiled form. Given 
 that is never kept: value and gradient take three products of `Q G D` (four where the slope of every row must wait for
 the backward pass) and memory for one block beside the embeddings' own gradient.
 
-A block holds 2^20 entries on a processor, so that it stays in the cache. On a GPU it holds 2^26, for there each of
+A block holds 2^19 entries on a processor, so that it stays in the cache. On a GPU it holds 2^26, for there each of
 some fifty kernels costs as much to start as a pass over a million entries: at most 2 GiB in float32 (about 30 bytes an
 entry), and 3 GiB where triplets are compared, whatever Q and G are.
 
@@ -30,10 +30,10 @@ from zoo.ranking.rows import Rows, RowSlope, RowValue, check_rows, clean_rows
 from zoo.ranking.softmax_rows import Softmax
 
 ROW_ENGINES = ("dense", "tiled")
-BLOCK = 2**20  # entries of a block of rows
+BLOCK = 2**19  # entries of a block of rows
 LEAST_ROWS, MOST_ROWS = 64, 512  # fewer make slow matrix products, more do not speed them up
 CUBIC_BLOCK = 2**21  # entries of a block of triplets
-ON_GPU = 64  # times as large is a block there
+ON_GPU = 128  # times as large is a block there
 TILED_FROM = 2**18  # entries from which blocks that stay in the cache beat the whole matrix
 CUBIC_FROM = 2**17  # the same where the loss compares triplets
 
@@ -218,7 +218,7 @@ def _lazy_loss(blocks: Blocks, reduction: Reduction) -> Tensor:
         total = reduce_values(values, rankable, reduction, _row_weight(blocks, rankable))
         if reduction == "mean":
             mass = _own_weight(blocks, slice(None), rankable).sum()
-            slopes = [divide(slope, mass.expand_as(slope)) for slope in slopes]
+            slopes = [slope.mul_(divide(torch.ones_like(mass), mass).to(slope.dtype)) for slope in slopes]
     summed: Tensor = PairedSlopes.apply(queries, gallery, total, *slopes)
     return summed
 
