@@ -32,7 +32,7 @@ from zoo.ranking.softmax_rows import Softmax
 ROW_ENGINES = ("dense", "tiled")
 BLOCK = 2**19  # entries of a block of rows
 LEAST_ROWS, MOST_ROWS = 64, 512  # fewer make slow matrix products, more do not speed them up
-CUBIC_BLOCK = 2**21  # entries of a block of triplets
+CUBIC_BLOCK = 2**20  # entries of a block of triplets
 ON_GPU = 128  # times as large is a block there
 TILED_FROM = 2**18  # entries from which blocks that stay in the cache beat the whole matrix
 CUBIC_FROM = 2**17  # the same where the loss compares triplets
