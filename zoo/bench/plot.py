@@ -53,6 +53,7 @@ def growth_rows(timings: Iterable[Timing]) -> list[tuple[str, str, str, str]]:
 def draw(timings: Iterable[Timing], file: Path) -> None:
     """The growth plot: time above, memory below, a column per line; a cross is where a peer ran out of memory."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullLocator
 
     found = lines_of(timings)
     names = list(dict.fromkeys(line for line, _ in found))
@@ -67,7 +68,10 @@ def draw(timings: Iterable[Timing], file: Path) -> None:
         for axis, field, unit in ((axes[row, column], "seconds", "s"), (axes[row + 1, column], "memory", "MiB")):
             axis.set_visible(True)
             axis.set(xscale="log", yscale="log", title=name if field == "seconds" else "", ylabel=unit)
-            axis.grid(alpha=0.3, which="both", linewidth=0.4)
+            axis.grid(alpha=0.3, linewidth=0.4)
+            sizes = sorted({point.size for (line, _), points in found.items() if line == name for point in points})
+            axis.set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=6)
+            axis.xaxis.set_minor_locator(NullLocator())
             for (line, who), points in found.items():
                 if line == name:
                     _line(axis, who, points, field)
