@@ -54,10 +54,10 @@ def process(*arguments: str, first: bool = False) -> Work:
 
     def work() -> None:
         with tempfile.TemporaryDirectory() as empty:
-            cache = {"ZOO_CACHE": empty} if first else {}
+            given = {**os.environ, "ZOO_CACHE": empty} if first else None
             shown = command if os.getpid() == _HERE else [sys.executable, "-c", PEAK, *command]
             done = subprocess.run(
-                shown, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=os.environ | cache
+                shown, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=given
             )
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()[-300:]}")
