@@ -104,7 +104,7 @@ bench-env: setup
 	@$(BIN)/python -m venv $(VENV)/bench
 	@$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
 		> $$($(VENV)/bench/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/zoo.pth
-	@$(VENV)/bench/bin/python -m pip install --quiet --no-deps allRank==1.4.3 libauc==2.0.1 pytorch-metric-learning==2.9.0
+	@$(VENV)/bench/bin/python -m pip install --quiet --no-deps allRank==1.4.3 libauc==2.0.1 pytorch-metric-learning==2.9.0 pycocotools==2.0.11
 
 # the small models that come with the package, trained and published anew
 small: setup
