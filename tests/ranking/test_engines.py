@@ -313,3 +313,16 @@ def test_large_lists_stay_small_in_memory():
     partial_sum = (above * counted).sum()
     everything = ranking.hinge(scores.detach().double(), target, pairs="sum")
     assert partial_sum < everything
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float64])
+def test_differences_of_wide_targets_are_exact_in_blocks(dtype):
+    """Two targets a billion high and one apart are one apart, whatever the dtype of the scores."""
+    target = (10**9 + torch.arange(30) % 4).to(dtype)
+    scores = torch.randn(30, generator=torch.Generator().manual_seed(3))
+    for found, expected in zip(
+        value_and_gradient(partial(ranking.fidelity, engine="tiled"), scores, target),
+        value_and_gradient(partial(ranking.fidelity, engine="dense"), scores, target - 10**9),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)

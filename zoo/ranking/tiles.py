@@ -108,7 +108,7 @@ def pair_sums(lists: Lists, cost: Cost, tied: bool = False, features: Sequence[T
     bounded = bool((scores.abs() < BOUND).all())
     total = torch.zeros(len(scores), dtype=torch.float64, device=scores.device)
     slope = torch.zeros_like(scores, dtype=torch.float64)
-    features, room = [x.to(scores.dtype) for x in features], Room(scores)
+    room = Room(scores)
     for block in pair_blocks(rank):
         room.begin(*shape_of(block, scores))
         gap, *others = (difference(x, block, room) for x in (scores, *features))
@@ -128,7 +128,7 @@ def pair_sums(lists: Lists, cost: Cost, tied: bool = False, features: Sequence[T
 
 
 def difference(x: Tensor, block: Block, room: Room) -> Tensor:
-    """`x_row - x_column` of a block, `(lists, rows, columns)`."""
+    """`x_row - x_column` of a block, `(lists, rows, columns)`; whole numbers are exact until they are subtracted."""
     first, last = facing(x, block)
     return torch.sub(first, last, out=room.new())
 
