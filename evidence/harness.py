@@ -117,7 +117,7 @@ def _done(
         for run in runs:
             yield run, *_timed(work, run)
         return
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("fork")) as pool:
         begun = {pool.submit(_timed, work, run): run for run in runs}
         for future in as_completed(begun):
             yield begun[future], *future.result()
