@@ -44,6 +44,7 @@ FOUND = (
     "a run killed while its recipe was written, or while an older run was deleted, counted as somebody else's folder",
     "a malformed row of photographs, points, videos, labels or outfits stopped a training that was to skip such",
     "an image that could not be read changed which others were held out, in four data sets of quality",
+    "labels in a damaged archive, and an image name of thousands of letters, were errors of Python's own",
     "embeddings whose squares leave float32 were refused as not finite; densities that are not finite gave nan",
 )
 

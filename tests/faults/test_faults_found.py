@@ -114,3 +114,28 @@ def test_a_run_that_is_killed_while_another_is_cleared_away_stays_one(tmp_path, 
     assert killed < 5 or names == {"recipe.yaml"}
     if killed >= 2:
         training._guard(folder, "a: 1\n", resume=False, overwrite=False)  # it starts anew
+
+
+def test_labels_in_a_damaged_archive_are_named(tmp_path):
+    import numpy as np
+
+    from zoo.domains.anomaly.ucsd_ped2 import _labels
+
+    file = tmp_path / "labels.npz"
+    np.savez(file, a=np.zeros(100, dtype=np.int64))
+    whole = bytearray(file.read_bytes())
+    for place in (len(whole) // 2, len(whole) - 3, 0):  # an entry's sum, the table of entries, the mark of an archive
+        damaged = whole.copy()
+        damaged[place] ^= 0xFF
+        file.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"labels\.npz: cannot be read as an archive of arrays"):
+            _labels(file)
+
+
+def test_a_name_that_no_file_can_have_is_that_of_none(tmp_path):
+    from zoo.training.paths import below, is_there
+
+    assert not is_there(tmp_path / ("a" * 5000))
+    assert not is_there(below(tmp_path, "b\\" + "a" * 5000))
+    (tmp_path / "c").touch()
+    assert is_there(tmp_path / "c")

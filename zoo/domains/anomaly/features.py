@@ -13,7 +13,7 @@ from zoo.training import DataError
 SUFFIXES = (".npy", ".npz", ".txt")
 BLOB_SUFFIX = ".fc6-1"
 BLOB_HEADER = np.dtype("<i4"), 5  # num, channels, length, height, width
-_DAMAGE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+DAMAGE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 def read_features(path: Path) -> np.ndarray:
@@ -94,7 +94,7 @@ def checked(array: np.ndarray, where: str) -> np.ndarray:
 def _array(path: Path) -> np.ndarray:
     try:
         loaded = np.load(path, allow_pickle=False)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise _unreadable(path, error) from error
     if not isinstance(loaded, np.ndarray):
         loaded.close()
@@ -109,7 +109,7 @@ def _archive(path: Path) -> dict[str, np.ndarray]:
             raise DataError(f"{path}: is a single array, rename it to end in .npy")
         with loaded:
             arrays = {name: loaded[name] for name in loaded.files}
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise _unreadable(path, error) from error
     if not arrays:
         raise DataError(f"{path}: holds no array")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from zoo.domains.anomaly.bags import BagData, interleaved
-from zoo.domains.anomaly.features import checked, read_arrays
+from zoo.domains.anomaly.features import DAMAGE, checked, read_arrays
 from zoo.domains.anomaly.protocols import CLIP
 from zoo.domains.anomaly.shanghaitech import events_of
 from zoo.domains.anomaly.synthesis_clips import synthesize_ped2
@@ -205,7 +205,7 @@ def _labels(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as loaded:
             found = {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError, AttributeError, TypeError) as error:
+    except (*DAMAGE, AttributeError, TypeError) as error:
         raise DataError(f"{path}: cannot be read as an archive of arrays, it is damaged or cut off") from error
     for name, marks in found.items():
         if marks.ndim != 1 or marks.dtype.kind not in "iub" or not np.isin(marks, (0, 1)).all():

@@ -14,6 +14,7 @@ import numpy as np
 from zoo.training import DataError, refuse
 from zoo.training.choices import nearest
 from zoo.training.documents import parse_json
+from zoo.training.paths import is_there
 
 MATLAB_KEYS = ("image_info", "annPoints", "points", "location")
 JSON_KEYS = ("points", "points_xy", "annPoints")
@@ -32,7 +33,7 @@ def read_points(file: Path) -> np.ndarray:
     Raises:
         DataError: The file is missing, damaged or holds no points; names it.
     """
-    if not file.is_file():
+    if not is_there(file):
         raise DataError(f"{file}: there is no such annotation")
     return _from_json(file) if file.suffix.lower() == ".json" else _from_matlab(file)
 
@@ -80,7 +81,7 @@ def read_json(file: Path) -> Any:
     Raises:
         DataError: It is missing or damaged; names file and line.
     """
-    if not file.is_file():
+    if not is_there(file):
         raise DataError(f"{file}: there is no such file")
     try:
         return parse_json(file.read_text(encoding="utf-8-sig"), str(file))
@@ -151,7 +152,7 @@ def read_table(
     Raises:
         DataError: The table is missing, malformed or empty; names file and line.
     """
-    if not file.is_file():
+    if not is_there(file):
         raise DataError(f"{file}: there is no such table")
     points: dict[str, list[tuple[float, float]]] = {}
     first: dict[str, tuple[str, str]] = {}

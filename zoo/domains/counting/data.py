@@ -28,6 +28,7 @@ from zoo.errors import InputError, ZooError
 from zoo.training import DataError, EpochOrder, Items, Split, ZooData
 from zoo.training.choices import check_choice
 from zoo.training.order import Occurrences, Seeded
+from zoo.training.paths import is_there
 from zoo.training.whole import whole
 
 Outside = Literal["stop", "drop"]
@@ -237,12 +238,12 @@ def _require_files(pictures: list[Picture]) -> None:
     missing = [
         f"{picture.place}: there is no image {picture.file}" if picture.place else f"{picture.file}: no such image"
         for picture in pictures
-        if not picture.file.is_file()
+        if not is_there(picture.file)
     ]
     missing += [
         f"{picture.points}: there is no such annotation of {picture.name}"
         for picture in pictures
-        if isinstance(picture.points, Path) and not picture.points.is_file()
+        if isinstance(picture.points, Path) and not is_there(picture.points)
     ]
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""

@@ -11,6 +11,7 @@ from zoo.domains.counting.data_items import Picture
 from zoo.domains.counting.synthesis import image_info, save_image, save_matlab, scenes, write_json
 from zoo.training import IMAGE_SUFFIXES, DataError, Split
 from zoo.training.choices import nearest
+from zoo.training.paths import is_there
 
 TRUTH_FOLDERS = ("ground_truth", "ground-truth")
 
@@ -251,7 +252,7 @@ class NWPU(CountingData):
             for number, name in _listed(root / file):
                 place = f"{root / file}:{number}"
                 files = [part / f"{name}{ending}" for ending in IMAGE_SUFFIXES for part in parts]
-                image = next((one for one in files if one.is_file()), files[0])
+                image = next((one for one in files if is_there(one)), files[0])
                 found.append(Picture(_name(image, root), image, root / folder / f"{name}{suffix}", split, place=place))
         return found
 
@@ -269,7 +270,7 @@ class NWPU(CountingData):
 
 def _listed(file: Path) -> list[tuple[int, str]]:
     """Line and name of each image of a list of NWPU-Crowd."""
-    if not file.is_file():
+    if not is_there(file):
         raise DataError(f"{file}: there is no such list")
     lines = enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1)
     found = [(number, _stem(line.split()[0])) for number, line in lines if line.strip()]

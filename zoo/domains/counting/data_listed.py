@@ -14,7 +14,7 @@ from zoo.domains.counting.data_items import Picture
 from zoo.domains.counting.synthesis import save_image, scenes, write_json, write_table
 from zoo.training import DataError, Split, usable
 from zoo.training.choices import nearest
-from zoo.training.paths import below
+from zoo.training.paths import below, is_there
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 NAMES = {
@@ -181,7 +181,7 @@ class TableData(CountingData):
 
 def _picture(root: Path, table: str, row: Row, split: Split) -> Picture:
     beside, under = below((root / table).parent, row.name), below(root, row.name)
-    file = beside if beside.is_file() or not under.is_file() else under
+    file = beside if is_there(beside) or not is_there(under) else under
     return Picture(row.name, file, row.points, split, place=row.place)
 
 
