@@ -139,3 +139,12 @@ def test_a_name_that_no_file_can_have_is_that_of_none(tmp_path):
     assert not is_there(below(tmp_path, "b\\" + "a" * 5000))
     (tmp_path / "c").touch()
     assert is_there(tmp_path / "c")
+
+
+def test_a_data_set_without_an_outfit_left_is_named(tmp_path, monkeypatch):
+    from zoo.domains.outfit.data_tables import MANGO
+
+    data = MANGO(root=str(tmp_path))
+    monkeypatch.setattr(data, "whole", lambda root: type("Collection", (), {"catalogue": None, "outfits": {}})())
+    with pytest.raises(DataError, match="holds no outfit that can be used"):
+        data.table(tmp_path)

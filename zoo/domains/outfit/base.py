@@ -193,6 +193,8 @@ class OutfitData(ZooData):
             collection = self.whole(root)
             catalogue = collection.catalogue
             used = self._used(collection)
+            if not used:
+                raise DataError(f"{root}: holds no outfit that can be used")
             texts = [catalogue.items[number].text for number in used]
             if self.features is not None:
                 image, text = self._precomputed(root / self.features, collection, used)
