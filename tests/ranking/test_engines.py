@@ -326,3 +326,15 @@ def test_differences_of_wide_targets_are_exact_in_blocks(dtype):
         strict=True,
     ):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_truncated_lambda_of_infinite_scores_is_that_of_the_dense_form():
+    scores, target = torch.randn(40, generator=torch.Generator().manual_seed(4)), torch.arange(40) % 4
+    scores[[8, 12]] = torch.inf  # of one target: their difference is nan, and does not count
+    scores[3] = -torch.inf
+    mask = torch.arange(40) != 20
+    for options in ({}, {"mask": mask}):
+        found, expected = (
+            ranking.lambda_ndcg(scores, target, k=5, engine=engine, **options) for engine in ("tiled", "dense")
+        )
+        torch.testing.assert_close(found, expected, equal_nan=True)

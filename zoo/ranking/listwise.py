@@ -33,7 +33,7 @@ from zoo.ranking.positions import discounts, gains, places
 from zoo.ranking.reduction import divide
 from zoo.ranking.smooth_counts import SmoothCounts
 from zoo.ranking.smooth_sums import allowed
-from zoo.ranking.tiles import tiled_pair_value
+from zoo.ranking.tiles import BOUND, tiled_pair_value
 from zoo.ranking.top_pairs import tiled_top_pair_sum, top_pair_sum
 
 APPROX_ENGINES = ("dense", "sorted", "tiled")
@@ -189,7 +189,8 @@ def _lambda_value(lists: Lists, k: int | None, gain: Gain, temperature: float, e
     ideal = (gained * discounts(places(lists.target, lists.real), lists.real, dtype, k)).sum(-1)
     cost, blocks = LambdaCost(temperature), engine_for(lists, engine, ("dense", "tiled"), lambda: fastest(lists))
     if k is not None and k < lists.scores.shape[-1]:
-        top = tiled_top_pair_sum if blocks == "tiled" else top_pair_sum
+        # inf - inf, of pairs that do not count, is masked in the dense form alone
+        top = tiled_top_pair_sum if blocks == "tiled" and bool((lists.scores.abs() < BOUND).all()) else top_pair_sum
         total = top(lists, cost, place, k, gained, present)
     elif blocks == "tiled":
         total = tiled_pair_value(lists, cost, "sum", features=(gained, present))
