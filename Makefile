@@ -91,7 +91,7 @@ evidence-faults: setup
 evidence-memory: setup
 	@$(BIN)/python evidence/memory.py
 
-# a part of the tests with the lowest versions that pyproject.toml allows, and with the newest
+# all tests with the lowest versions that pyproject.toml allows, and with the newest: into docs/faults.md, by evidence-faults
 evidence-versions: setup
 	@$(BIN)/python evidence/versions.py
 

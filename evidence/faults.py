@@ -94,7 +94,7 @@ def page(table: Table) -> str:
     if len(part):
         asked = int(part["wrong"].sum())
         lines += ["", f"Trainings watched for requests to a network: {len(part)}; requests: {asked}."]
-    lines += memory()
+    lines += [*memory(), *versions()]
     wrong = frame[frame["wrong"] > 0]
     lines += ["", "## What went wrong", ""] if len(wrong) else []
     lines += [f"- {row['domain']}, {row['fault']}: {row['what'][:300]}" for row in wrong.to_dict("records")]
@@ -114,6 +114,17 @@ def memory() -> list[str]:
         for row in (row for row in rows if row["kind"] == kind):
             slope = "" if kind == "input" else row["slope_kib"]
             lines.append(f"| {row['what']} | {slope} | {row['peak_mib']} |")
+    return lines
+
+
+def versions() -> list[str]:
+    """What evidence/versions.py found, where it ran."""
+    rows = Table(FOLDER / "versions.csv", ("versions",)).rows
+    if not rows:
+        return []
+    lines = ["", "`make evidence-versions`: all tests in fresh environments.", ""]
+    lines += ["| versions | installed | passed | failed |", "|---|---|---|---|"]
+    lines += [f"| {row['versions']} | {row['installed']} | {row['passed']} | {row['failed']} |" for row in rows]
     return lines
 
 
