@@ -148,3 +148,14 @@ def test_a_data_set_without_an_outfit_left_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "whole", lambda root: type("Collection", (), {"catalogue": None, "outfits": {}})())
     with pytest.raises(DataError, match="holds no outfit that can be used"):
         data.table(tmp_path)
+
+
+def test_what_a_file_holds_never_breaks_the_line_that_tells_of_it():
+    """Names with line ends, NUL, or bytes that are no UTF-8, as a list of files or a damaged table may have."""
+    error = DataError("a.csv:3: there is no image 'a\nb\0c\u2028\udce9 e\u0301 \u56fe'")
+    assert str(error) == "a.csv:3: there is no image 'a\\nb\\x00c\\u2028\\udce9 e\u0301 \u56fe'"
+    assert str(DataError(str(error))) == str(error)
+    long = str(DataError("a.csv:1: has no column 'x', only " + "y, " * 100_000))
+    assert len(long) < 1000
+    assert long.startswith("a.csv:1: has no column 'x'")
+    assert str(DataError(long)) == long

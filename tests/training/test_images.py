@@ -102,3 +102,47 @@ def test_resize_and_sheet(tmp_path):
     Image.fromarray(ramp(300, 500)).save(tmp_path / "large.png")
     figure = contact_sheet([tmp_path / "large.png", torch.rand(3, 8, 8)], ["one", "two"], heading="best to worst")
     assert [axis.get_title() for axis in figure.axes[:2]] == ["one", "two"]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_an_image_that_is_cut_off_or_overwritten_is_told_at_every_length(tmp_path, kind):
+    """Pillow fills up with grey what zeros stand in the place of, and some that are cut off by their last bytes."""
+    file = tmp_path / "a.img"
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    for options in ({}, {"progressive": True}):
+        Image.fromarray(noise).save(file, kind, **options)
+        whole = file.read_bytes()
+        read_image(file)
+        last = len(whole) - (1 if kind == "JPEG" else 5)  # the sum of a PNG's end is the sum of nothing
+        for length in [*range(0, last, 97), last]:
+            for content in (whole[:length], whole[:length].ljust(len(whole), b"\0")):
+                file.write_bytes(content)
+                with pytest.raises(DataError, match=r"a\.img: (the image is damaged|is no image|the file is empty)"):
+                    read_image(file)
+
+
+def test_a_jpeg_with_a_thumbnail_and_something_behind_it_is_whole(tmp_path):
+    import io
+
+    file, small = tmp_path / "a.jpg", io.BytesIO()
+    Image.fromarray(ramp()).save(small, "JPEG")
+    segment = b"Exif\0\0" + small.getvalue()
+    Image.fromarray(ramp(60, 90)).save(file, "JPEG")
+    whole = file.read_bytes()
+    segment = b"\xff\xe2" + (len(segment) + 2).to_bytes(2, "big") + segment
+    file.write_bytes(whole[:2] + segment + whole[2:] + b"a film\xff\xda")
+    assert read_image(file).shape == (3, 60, 90)
+    file.write_bytes(whole[:2] + segment + whole[2 : len(whole) // 2] + bytes(500))  # the thumbnail's end is there
+    with pytest.raises(DataError, match="the image is damaged"):
+        read_image(file)
+
+
+def test_floats_up_to_one_are_no_black_picture(tmp_path):
+    Image.fromarray(np.array([[0.0, 0.5, 1.0, np.nan]], dtype=np.float32)).save(tmp_path / "a.tif")
+    assert read_image(tmp_path / "a.tif")[0].tolist() == [[0, 128, 255, 0]]
+
+
+def test_colours_that_cannot_become_rgb_are_told(tmp_path):
+    Image.new("LAB", (4, 4)).save(tmp_path / "a.tif")
+    with pytest.raises(DataError, match=r"a\.tif: the image is damaged"):
+        read_image(tmp_path / "a.tif")

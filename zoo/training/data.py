@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, get_args
+from unicodedata import category
 
 import lightning.pytorch as pl
 import numpy as np
@@ -22,8 +23,23 @@ Record = TypeVar("Record")
 Made = TypeVar("Made")
 
 
+_UNPRINTED = {"Cc", "Zl", "Zp", "Cs"}  # control letters, ends of lines and paragraphs, halves of letters
+_LONGEST = 1000  # letters of a message: a damaged table may name a thousand columns
+
+
 class DataError(InputError):
-    """A file or row of a data set cannot be used; the message names it."""
+    """A file or row of a data set cannot be used; the message names it, in one line.
+
+    Args:
+        message: What of a file's content it quotes may be anything: letters that break a line, or that no text file
+            can hold, are written as Python would escape them.
+    """
+
+    def __init__(self, message: str) -> None:
+        line = "".join(
+            letter.encode("unicode_escape").decode() if category(letter) in _UNPRINTED else letter for letter in message
+        )
+        super().__init__(line if len(line) <= _LONGEST else f"{line[:600]} ... {line[-300:]}")
 
 
 class ZooData(pl.LightningDataModule):

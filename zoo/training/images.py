@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +26,8 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 def read_image(file: Path, where: str | None = None) -> Tensor:
     """Reads an image as people see it.
 
-    The orientation of EXIF is applied; transparency lies on white; 16-bit grey is scaled to 8; of an animation the
-    first frame is taken.
+    The orientation of EXIF is applied; transparency lies on white; 16-bit grey is scaled to 8, and so are floats up to
+    1; of an animation the first frame is taken.
 
     Args:
         file: Any format that Pillow reads.
@@ -43,10 +44,12 @@ def read_image(file: Path, where: str | None = None) -> Tensor:
     name = where or str(file)
     place = name if file.name in name else f"{name}: {file}"
     try:
-        with Image.open(file) as opened:
-            opened.seek(0)
-            image: Any = ImageOps.exif_transpose(opened)
-            image.load()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # below Pillow's limit it is decoded
+            with Image.open(file) as opened:
+                _check_whole(file, opened.format)
+                opened.seek(0)
+                pixels = np.array(_rgb(ImageOps.exif_transpose(opened)), dtype=np.uint8)
     except FileNotFoundError as error:
         raise DataError(f"{name}: there is no image {file}" if where else f"{file}: there is no such image") from error
     except IsADirectoryError as error:
@@ -56,19 +59,47 @@ def read_image(file: Path, where: str | None = None) -> Tensor:
         raise DataError(f"{place}: {'the file is empty' if empty else 'is no image that can be read'}") from error
     except Image.DecompressionBombError as error:
         raise DataError(f"{place}: has more pixels than are decoded at once ({error})") from error
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, TypeError) as error:
+    except Exception as error:  # a damaged file raises almost anything
         raise DataError(f"{place}: the image is damaged ({' '.join(str(error).split())[:120]})") from error
-    pixels = np.array(_rgb(image), dtype=np.uint8)
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def _check_whole(file: Path, kind: str | None) -> None:
+    """Refuses what Pillow would fill up in silence: a PNG whose sums are wrong, a JPEG that does not come to its end.
+
+    Raises:
+        OSError: The file is cut off, or was overwritten.
+    """
+    from PIL import Image
+
+    if kind == "PNG":
+        with Image.open(file) as opened:
+            opened.verify()
+    elif kind in ("JPEG", "MPO") and not _comes_to_its_end(file.read_bytes()):
+        raise OSError("image file is truncated: it has no end")
+
+
+def _comes_to_its_end(jpeg: bytes) -> bool:
+    """Whether the end of the image stands anywhere behind its first scan; that of a thumbnail stands before."""
+    place = 2
+    while jpeg[place : place + 1] == b"\xff" and place + 4 <= len(jpeg):
+        marker = jpeg[place + 1]
+        if marker == 0xDA:
+            return jpeg.find(b"\xff\xd9", place) >= 0
+        # a filling byte, a marker alone, or a segment with its length
+        alone = marker == 1 or 0xD0 <= marker <= 0xD7
+        place += 1 if marker == 0xFF else 2 if alone else 2 + int.from_bytes(jpeg[place + 2 : place + 4], "big")
+    return True  # what else is wrong the decoder says
 
 
 def _rgb(image: Any) -> Any:
     from PIL import Image
 
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, dtype=np.float64)
-        full = 65535.0 if values.max(initial=0.0) > 255 else 255.0
-        image = Image.fromarray((np.nan_to_num(values).clip(0, full) * (255.0 / full)).round().astype(np.uint8))
+        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
+        most = values.max(initial=0.0)
+        full = 65535.0 if most > 255 else 1.0 if image.mode == "F" and most <= 1 else 255.0
+        image = Image.fromarray((values.clip(0, full) * (255.0 / full)).round().astype(np.uint8))
     if "A" in image.getbands() or "transparency" in image.info:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))

@@ -215,11 +215,7 @@ def read_whole(file: Path, where: str | None = None) -> Tensor:
                 f"{name}: has {width} x {height} pixels, more than the {pixel_limit():,} that are decoded at once; "
                 f"{tiled_advice(file)}"
             )
-    with warnings.catch_warnings():
-        from PIL import Image
-
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # below the limit it is decoded
-        return read_image(file, where)
+    return read_image(file, where)
 
 
 def _size_or_none(file: Path) -> tuple[int, int]:
