@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ from torchmetrics import MetricCollection
 from zoo._version import __version__
 from zoo.errors import InputError, ZooError
 from zoo.layers import FromImages
+from zoo.training.whole import whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,20 +119,13 @@ def export(
         _require_onnx()
     write = _torch if form == "torch" else _onnx
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, working = tempfile.mkstemp(prefix=f".{path.name}.", suffix=SUFFIXES[form], dir=path.parent)
-    os.close(handle)
     card = {**_card(module), "zoo_processing": "inside" if images else "outside"}
-    try:
-        with _quiet():
-            program, open_dims = _widest(network, inputs, open_dims, images)
-            run, opset = write(program, Path(working), list(inputs), names, card)
-            sized = examples if images else [*examples, _smaller(inputs, open_dims)]
-            checks = [_batch(example, size) for example in sized for size in BATCHES]
-            difference = max(_compare(network, run, batch, names) for batch in [*checks, *map(dict, real)])
-        os.chmod(working, 0o644)
-        os.replace(working, path)
-    finally:
-        Path(working).unlink(missing_ok=True)
+    with whole(path) as working, _quiet():
+        program, open_dims = _widest(network, inputs, open_dims, images)
+        run, opset = write(program, working, list(inputs), names, card)
+        sized = examples if images else [*examples, _smaller(inputs, open_dims)]
+        checks = [_batch(example, size) for example in sized for size in BATCHES]
+        difference = max(_compare(network, run, batch, names) for batch in [*checks, *map(dict, real)])
     shapes = {name: _shape(tensor, open_dims[name]) for name, tensor in inputs.items()}
     return Exported(path, path.stat().st_size, shapes, names, difference, opset, len(real))
 

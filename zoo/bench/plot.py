@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.bench.timing import Timing
+from zoo.training.whole import whole
 
 Line = tuple[str, str]
 COLUMNS = 4
@@ -77,7 +78,8 @@ def draw(timings: Iterable[Timing], file: Path) -> None:
                     _line(axis, who, points, field)
             axis.legend(fontsize=7, frameon=False)
     file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=110)
+    with whole(file) as working:
+        figure.savefig(working, dpi=110, format=file.suffix.removeprefix(".") or "png")
 
 
 def _line(axis: object, who: str, points: list[Timing], field: str) -> None:

@@ -9,7 +9,6 @@ import pickletools
 import re
 import shutil
 import struct
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from zoo.checkpoint.sniff import kind
 from zoo.checkpoint.tensorfile import card as read_card
 from zoo.checkpoint.tensorfile import text_values
 from zoo.errors import InputError, ZooError
+from zoo.training.whole import whole
 
 # What torch raises for a damaged or hostile file, beside its UnpicklingError; found by cutting and flipping bytes.
 DAMAGE = (
@@ -172,23 +172,16 @@ def write_tensors(path: Path, state: dict[str, Tensor], metadata: dict[str, str]
         ZooError: A tensor has no place in the format, or the disk refuses.
     """
     check_output(path, overwrite)
-    working: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        os.close(handle)
-        working = Path(name)
-        save_file(_separate(state), working)
-        _add_metadata(working, metadata)
-        working.chmod(0o644)  # safetensors and mkstemp write 0600, which no web server would hand out
-        _flush(working)
-        os.replace(working, path)
+        with whole(path) as working:
+            save_file(_separate(state), working)
+            _add_metadata(working, metadata)
+            working.chmod(0o644)  # safetensors writes 0600, which no web server would hand out
+            _flush(working)
         _flush(path.parent)
     except (OSError, SafetensorError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ZooError(f"{path}: could not be written: {_first_line(error)}") from error
-    finally:
-        if working is not None:
-            working.unlink(missing_ok=True)
 
 
 def _add_metadata(path: Path, metadata: dict[str, str]) -> None:
@@ -198,15 +191,9 @@ def _add_metadata(path: Path, metadata: dict[str, str]) -> None:
         table = json.loads(stream.read(length))
         head = json.dumps({"__metadata__": dict(sorted(metadata.items())), **table}, separators=(",", ":")).encode()
         head += b" " * (-len(head) % 8)  # the data begins at a multiple of eight
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as target:
-                target.write(len(head).to_bytes(8, "little") + head)
-                shutil.copyfileobj(stream, target, 1 << 22)
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        with whole(path) as working, working.open("wb") as target:
+            target.write(len(head).to_bytes(8, "little") + head)
+            shutil.copyfileobj(stream, target, 1 << 22)
 
 
 def check_output(path: Path, overwrite: bool) -> None:

@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from zoo import bench
     from zoo.bench.plot import draw, growth_rows
     from zoo.cli.table import table, terminal_width
+    from zoo.training.whole import write_whole
 
     if args.rounds < 1:
         raise InputError(f"--rounds must be at least 1, got {args.rounds}")
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
             continue
         if args.json is not None:  # after each case, so that a run that is cut off leaves what it has
             args.json.parent.mkdir(parents=True, exist_ok=True)
-            args.json.write_text(json.dumps([asdict(timing) for timing in timings], indent=1) + "\n")
+            write_whole(args.json, json.dumps([asdict(timing) for timing in timings], indent=1) + "\n")
     rows = [(t.case, t.who, *_cells(t)) for t in timings]
     head = ("case", "", "median", "range", "peak memory", "peer / zoo")
     print(table(head, rows, terminal_width()))

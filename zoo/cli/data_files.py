@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from zoo.cli.arguments import did_you_mean
@@ -69,20 +68,16 @@ def make(data: ZooData, dataset: DataSet, place: Path, seed: int, overwrite: boo
     Raises:
         InputError: The folder is in use, or the data set cannot be synthesized.
     """
+    from zoo.training.whole import whole_folder
+
     _refuse(place, overwrite)
     data.seed = seed
-    place.parent.mkdir(parents=True, exist_ok=True)
-    working = Path(mkdtemp(prefix=f".{place.name}-", dir=place.parent))
-    try:
+    with whole_folder(place) as working:
         data.make(working)
         (working / MARK).write_text(f"made up by zoo data make {dataset.name} --seed {seed}; no real data\n")
         count = sum(1 for file in working.rglob("*") if file.is_file()) - 1
-        working.chmod(0o755)
         if place.is_dir():
             shutil.rmtree(place)
-        working.rename(place)
-    finally:
-        shutil.rmtree(working, ignore_errors=True)
     print(f"{place}: {dataset.domain}/{dataset.dataset}, made up with seed {seed}, {count} files")
     print(f"check it: zoo data verify {dataset.name} --root {place}")
     return 0

@@ -160,6 +160,7 @@ def _evaluate(
     from zoo.training.faults import summary
     from zoo.training.fit import build_trainer, quiet
     from zoo.training.loader import deaths_told
+    from zoo.training.whole import draw_whole
 
     quiet()
     if other is None:
@@ -192,7 +193,7 @@ def _evaluate(
         for name, table in tables.items():
             _write_rows(table, out / f"{name}.csv")
         for name, figure in figures.items():
-            figure.savefig(out / f"{name}.png", dpi=100)
+            draw_whole(out / f"{name}.png", figure)
     for reason in data.skipped:
         print(f"skipped {reason}", file=sys.stderr)
     if data.skipped:
@@ -238,12 +239,14 @@ def _match_classes(module: ZooModule, data: ZooData) -> None:
 def _picture(module: ZooModule, data: ZooData, file: Path) -> None:
     import torch
 
+    from zoo.training.whole import draw_whole
+
     module.eval()
     batch = next(iter(data.test_dataloader()))
     with torch.no_grad():
         figure = module.picture(module.transfer_batch_to_device(batch, module.device, 0))
     if figure is not None:
-        figure.savefig(file, dpi=100)
+        draw_whole(file, figure)
 
 
 def _write_rows(rows: list[dict[str, Any]], file: Path) -> None:

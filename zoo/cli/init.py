@@ -9,7 +9,6 @@ import re
 import shlex
 from importlib import import_module
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 from zoo.errors import InputError, ZooError
@@ -148,20 +147,14 @@ def aligned(text: str) -> str:
 def _write(text: str, out: Path) -> None:
     """Writes the recipe, after a check by the rules of ``zoo check``."""
     from zoo.recipe import check, read
+    from zoo.training.whole import whole
 
     out.parent.mkdir(parents=True, exist_ok=True)
-    working = Path(mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        file = working / out.name
-        file.write_text(text, encoding="utf-8")
-        mistakes = [str(mistake) for mistake in check(read(file))]
+    with whole(out) as working:
+        working.write_text(text, encoding="utf-8")
+        mistakes = [str(mistake) for mistake in check(read(working))]
         if mistakes:
             raise ZooError(f"{out}: was not written, the recipe has mistakes: {'; '.join(mistakes)}")
-        file.replace(out)
-    finally:
-        for left in working.iterdir():
-            left.unlink()
-        working.rmdir()
 
 
 def _root(place: Place) -> str:

@@ -25,7 +25,7 @@ EXAMPLES = (
 )
 
 REQUESTS = ("gallery", "query", "outfit", "complete", "boxes", "top")
-PICTURE = ".png"
+PICTURE, DPI = ".png", 120
 OVERVIEW = f"overview{PICTURE}"
 
 
@@ -174,16 +174,20 @@ def _wishes(module: ZooModule, request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _request(module: ZooModule, wishes: dict[str, Any], folder: Path | None) -> Answer:
+    from zoo.training.whole import draw_whole
+
     rows, pictures = module.predict_request(wishes, folder)
     for name, figure in pictures.items():
         if folder is not None:
-            figure.savefig(folder / f"{name}.png", dpi=120)
+            draw_whole(folder / f"{name}.png", figure, DPI)
     return Answer(rows, len(pictures) if folder is not None else 0, [], 0)
 
 
 def _files(module: ZooModule, given: Sequence[str | Path], folder: Path | None) -> Answer:
     """Predicts file by file; those that cannot be used are told together at the end."""
     from matplotlib import pyplot
+
+    from zoo.training.whole import draw_whole, write_whole
 
     files = expand(given, module.suffixes, module.is_item)
     names = _picture_names(files)
@@ -198,15 +202,15 @@ def _files(module: ZooModule, given: Sequence[str | Path], folder: Path | None) 
             continue
         rows.extend({"file": str(file), **row} for row in found)
         if folder is not None:
-            figure.savefig(folder / names[file], dpi=120)
+            draw_whole(folder / names[file], figure, DPI)
         pyplot.close(figure)
     rows = module.arrange(rows)
     overview = module.overview(rows) if folder is not None and len(rows) > 1 else None
     if overview is not None and folder is not None:
-        overview.savefig(folder / OVERVIEW, dpi=120)
+        draw_whole(folder / OVERVIEW, overview, DPI)
     if folder is not None and rows:
         for name, text in module.documents(rows).items():
-            (folder / name).write_text(text, encoding="utf-8")
+            write_whole(folder / name, text)
     pictures = 0 if folder is None else len(files) - len(failures) + (overview is not None)
     return Answer(rows, pictures, failures, len(files))
 

@@ -54,8 +54,11 @@ def train_seeds(recipe: str, overrides: Any, name: str | None, text: str, option
 def _report(rows: dict[int, dict[str, float]], file: Path) -> None:
     import pandas as pd
 
+    from zoo.training.whole import whole
+
     table = pd.DataFrame(rows).T.rename_axis("seed")
-    table.to_csv(file)
+    with whole(file) as working:
+        table.to_csv(working)
     shown = pd.concat([table, pd.DataFrame({"mean": table.mean(), "deviation": table.std(ddof=1)}).T])
     print(shown.to_string(float_format=lambda value: f"{value:.4f}"))
     print(f"test metrics of best.ckpt of each seed; also in {file}")

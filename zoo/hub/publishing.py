@@ -20,6 +20,7 @@ from zoo.hub.cards import card_text
 from zoo.hub.measuring import Measured, measure
 from zoo.hub.rows import write_row
 from zoo.hub.targets import open_target
+from zoo.training.whole import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -108,7 +109,8 @@ def publish(
     metrics = {key: value for key, value in checkpoint.metrics.items() if key.startswith("val/")}
     metrics |= {f"test/{key}": value for key, value in measured.values.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    file = _write(folder, name, replace(checkpoint, metrics=metrics, published=said), overwrite)
+    card = folder / f"{name}.md"
+    file = _write(folder, name, replace(checkpoint, metrics=metrics, published=said), overwrite, card)
     place = Path(index) if index is not None else folder / "index.yaml"
     row = {
         "name": name,
@@ -122,26 +124,27 @@ def publish(
         "licence": terms,
         **({"sample": sample} if sample else {}),
     }
-    card = folder / f"{name}.md"
-    if card.exists() and not overwrite:
-        raise InputError(f"{card}: exists already; pass --overwrite to replace it")
-    card.write_text(card_text(row, replace(checkpoint, published=said), measured), encoding="utf-8")
     write_row(place, row)
+    # at last: it says that all is there
+    write_whole(card, card_text(row, replace(checkpoint, published=said), measured))
     return Published(file, card, place, row, measured)
 
 
-def _write(folder: Path, name: str, checkpoint: Checkpoint, overwrite: bool) -> Path:
-    """The file under the name that its content gives it; older ones of that model go where they may be replaced."""
+def _write(folder: Path, name: str, checkpoint: Checkpoint, overwrite: bool, card: Path) -> Path:
+    """The file under the name that its content gives it; older ones of that model go where they may be replaced.
+
+    The same file without a card is one whose publishing was cut off.
+    """
     working = folder / f".{name}.safetensors"
     write_safetensors(working, checkpoint, overwrite=True)
     file = folder / f"{name}-{digest(working)[:8]}.safetensors"
     older = [path for path in folder.glob(f"{name}-????????.safetensors") if path != file]
-    if (file.exists() or older) and not overwrite:
+    if (older or (file.exists() and card.exists())) and not overwrite:
         working.unlink()
         raise InputError(f"{older[0] if older else file}: exists already; pass --overwrite to replace it")
+    working.replace(file)
     for path in older:
         path.unlink()
-    working.replace(file)
     return file
 
 

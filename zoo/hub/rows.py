@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import yaml
 
 from zoo.errors import InputError
 from zoo.hub.schema import check_index
+from zoo.training.whole import write_whole
 
 
 def write_row(index: Path, row: dict[str, Any]) -> None:
@@ -41,9 +41,7 @@ def write_row(index: Path, row: dict[str, Any]) -> None:
     if mistakes:
         raise InputError("\n".join(f"{index}: {mistake}" for mistake in mistakes[:5]))
     index.parent.mkdir(parents=True, exist_ok=True)
-    working = index.with_name(f".{index.name}.part")
-    working.write_text(text, encoding="utf-8")
-    os.replace(working, index)
+    write_whole(index, text)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -14,6 +14,7 @@ from zoo.report.figures import MOST, colour, curve_columns, curves, svg
 from zoo.report.html import image, short, table
 from zoo.report.predictions import Predictions, section
 from zoo.report.runs import Run
+from zoo.training.whole import write_whole
 
 WORST = 10
 """Rows of the table of worst cases."""
@@ -63,7 +64,7 @@ def write_page(runs: Sequence[Run], file: Path, predictions: Sequence[Prediction
         + "\n</body></html>\n"
     )
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(page, encoding="utf-8")
+    write_whole(file, page)
 
 
 def _head(groups: Sequence[Group]) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import numpy as np
 from zoo._version import __version__
 from zoo.errors import InputError
 from zoo.training.root import cache_dir
+from zoo.training.whole import whole
 
 Compute = Callable[[list[Path]], Sequence[np.ndarray]]
 _INDEX, _MADE_BY = "files.json", "made_by.json"
@@ -133,18 +132,10 @@ def counted(steps: range, label: str, total: int, batch: int) -> Iterator[int]:
 def _write(place: Path, array: np.ndarray) -> None:
     """Writes an array; a file under the final name is always whole."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=place.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            np.save(stream, array, allow_pickle=False)
-        os.replace(name, place)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with whole(place) as working, working.open("wb") as stream:
+        np.save(stream, array, allow_pickle=False)
 
 
 def _replace(place: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=place.parent, suffix=".part")
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(content)
-    os.replace(name, place)
+    with whole(place) as working:
+        working.write_bytes(content)

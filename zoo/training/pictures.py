@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from zoo.training.module import ZooModule
-from zoo.training.whole import whole
+from zoo.training.whole import draw_whole
 
 
 class Pictures(Callback):
@@ -49,8 +49,7 @@ class Pictures(Callback):
 
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / f"step_{trainer.global_step:06d}.png"
-        with whole(file) as working:
-            figure.savefig(working, dpi=100, format="png")
+        draw_whole(file, figure)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image("val/picture", imread(file), trainer.global_step, dataformats="HWC")

@@ -7,11 +7,11 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from tempfile import mkdtemp
 
 from zoo import cache_dir
 from zoo._version import __version__
 from zoo.errors import InputError
+from zoo.training.whole import whole_folder
 
 __all__ = ["cache_dir", "candidates", "resolve_root", "synthesized"]
 
@@ -75,12 +75,9 @@ def synthesized(name: str, arguments: Mapping[str, object], make: Callable[[Path
     place = cache_dir() / "synthesized" / f"{name}-{key}"
     if place.is_dir():
         return place
-    place.parent.mkdir(parents=True, exist_ok=True)
-    working = Path(mkdtemp(prefix=f".{place.name}-", dir=place.parent))
-    make(working)
-    working.chmod(0o755)
     try:
-        working.rename(place)
+        with whole_folder(place) as working:
+            make(working)
     except OSError:
         if not place.is_dir():  # another process was first: its folder holds the same
             raise

@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SHOWN = 48  # characters of a file's name in that of its unfinished form, so that names of any length can be written
+_WORKING = re.compile(r"\..*\.(\d+)\.tmp", re.DOTALL)
 
 
 @contextmanager
 def whole(file: Path) -> Iterator[Path]:
     """Gives a place to write to, which becomes the file when all is written, and is removed where that fails.
 
+    What killed processes left in the folder is removed too.
+
     Args:
         file: Where the content shall stand; the file before it stays until then.
+
+    Raises:
+        OSError: The disk refuses; it names the file.
     """
-    working = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    _remove_dead(file.parent, os.getpid())
+    working = file.with_name(f".{file.name[:_SHOWN]}.{os.getpid()}.tmp")
     try:
         yield working
         os.replace(working, file)
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, str(working), working):
+            raise OSError(error.errno, error.strerror, str(file)) from error
+        raise
     finally:
         working.unlink(missing_ok=True)
 
@@ -27,6 +48,33 @@ def write_whole(file: Path, text: str) -> None:
     """Writes a text file (UTF-8)."""
     with whole(file) as working:
         working.write_text(text, encoding="utf-8")
+
+
+def draw_whole(file: Path, figure: Figure, dpi: int = 100) -> None:
+    """Writes a figure as PNG."""
+    with whole(file) as working:
+        figure.savefig(working, dpi=dpi, format="png")
+
+
+@contextmanager
+def whole_folder(place: Path) -> Iterator[Path]:
+    """Gives an empty folder to write to, which becomes the one that is asked for when all is written.
+
+    Args:
+        place: Where it shall stand; nothing, or an empty folder, by the time that all is written.
+
+    Raises:
+        OSError: Something stands there.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    _remove_dead(place.parent, os.getpid())
+    working = place.with_name(f".{place.name[:_SHOWN]}.{uuid4().hex[:8]}.{os.getpid()}.tmp")
+    working.mkdir()
+    try:
+        yield working
+        working.rename(place)
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
 
 
 def is_leftover(file: Path) -> bool:
@@ -38,3 +86,23 @@ def remove_leftovers(folder: Path) -> None:
     """Removes the unfinished files that a killed process left in a folder and in those below."""
     for file in folder.rglob(".*.tmp"):
         file.unlink()
+
+
+@lru_cache(maxsize=1024)
+def _remove_dead(folder: Path, own: int) -> None:
+    """Removes the unfinished files and folders of processes that are no more, once for each process and folder."""
+    with suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            found = _WORKING.fullmatch(entry.name)
+            if found and int(found[1]) != own and not _lives(int(found[1])):
+                shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True

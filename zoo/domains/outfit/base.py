@@ -25,6 +25,7 @@ from zoo.domains.outfit.questions import (
 from zoo.domains.outfit.samples import EvaluationItems, Sample, Table, Task, TrainingItems, join
 from zoo.errors import InputError
 from zoo.training import DataError, FeatureStore, Items, Split, ZooData, read_image
+from zoo.training.whole import whole
 
 Target = Literal["category", "text"]
 _Entry = TypeVar("_Entry", Outfit, Labelled, Blank)
@@ -282,7 +283,8 @@ class OutfitData(ZooData):
                        for number in outfit.items})  # fmt: skip
         out.mkdir(parents=True, exist_ok=True)
         ids = np.array([collection.catalogue.items[number].id for number in used])
-        np.savez(out / "features.npz", ids=ids, embeddings=np.concatenate([table.image, table.text], 1)[used])
+        with whole(out / "features.npz") as working, working.open("wb") as stream:
+            np.savez(stream, ids=ids, embeddings=np.concatenate([table.image, table.text], 1)[used])
 
 
 def _spread(rows: np.ndarray, used: list[int], size: int) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import zlib
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from zoo.errors import InputError
 from zoo.layers import image_backbone
 from zoo.training import centre_crop, normalise
 from zoo.training.root import cache_dir
+from zoo.training.whole import whole
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 CLIP_TOKENS = 64
@@ -166,10 +166,8 @@ class ItemEncoder:
             return np.asarray(np.load(file, allow_pickle=False))
         made = self._sentences(texts)
         file.parent.mkdir(parents=True, exist_ok=True)
-        working = file.with_suffix(f".{os.getpid()}.part")
-        with working.open("wb") as stream:
+        with whole(file) as working, working.open("wb") as stream:
             np.save(stream, made, allow_pickle=False)
-        working.replace(file)
         return made
 
     @torch.no_grad()

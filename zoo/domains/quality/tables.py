@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zoo.training import DataError, refuse, usable
+from zoo.training.whole import whole
 
 Spare = Callable[[DataError], None]
 
@@ -144,7 +145,7 @@ def distinct(lines: Iterable[Line], column: str, spare: Spare = refuse) -> list[
 def write_table(file: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Writes a csv; floats with all their digits."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w", encoding="utf-8", newline="") as stream:
+    with whole(file) as working, working.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)

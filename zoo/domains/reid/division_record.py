@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import torch
 
 from zoo.domains.reid.division import Division
 from zoo.metrics import roc_auc
+from zoo.training.whole import draw_whole, whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -99,9 +101,11 @@ def write(
     )
     name = f"epoch_{int(history[-1]['epoch']):04d}"
     # a fixed time in the head of the archive: the same division is the same file
-    table.to_csv(folder / f"{name}.csv.gz", index=False, compression={"method": "gzip", "mtime": 1})
-    pd.DataFrame(history).to_csv(folder / "summary.csv", index=False)
-    histogram(division, losses, noisy, history[-1]).savefig(folder / f"{name}.png", dpi=90)
+    with whole(folder / f"{name}.csv.gz") as working:
+        working.write_bytes(gzip.compress(table.to_csv(index=False).encode(), mtime=1))
+    with whole(folder / "summary.csv") as working:
+        pd.DataFrame(history).to_csv(working, index=False)
+    draw_whole(folder / f"{name}.png", histogram(division, losses, noisy, history[-1]), dpi=90)
 
 
 def histogram(

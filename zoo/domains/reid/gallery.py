@@ -14,6 +14,7 @@ from torch import Tensor
 
 from zoo.domains.reid.network import Embeddings, unit
 from zoo.errors import InputError
+from zoo.training.whole import whole
 
 _KEY = "zoo_gallery"
 _BLOCK = 1 << 24  # similarities that are held at once: 64 MB
@@ -84,13 +85,9 @@ class GalleryIndex:
             "folder": str(self.folder), "names": self.names, "split": self.split, "made_by": self.made_by,
             "marks": self.marks,
         }  # fmt: skip
-        working = file.with_name(f".{file.name}.tmp")
-        try:
+        with whole(file) as working:
             save_file({"features": self.features.contiguous()}, working, {_KEY: json.dumps(said)})
             working.chmod(0o644)
-            working.replace(file)
-        finally:
-            working.unlink(missing_ok=True)
 
     @staticmethod
     def load(file: Path, made_by: str) -> GalleryIndex:
