@@ -91,6 +91,23 @@ def test_scale_outliers_and_ties(name, engine, scale, score_case):
             assert_equal(loss, engine, scores.to(dtype), case.target, relative, **case.options)
 
 
+@pytest.mark.parametrize("name", [name for name, (_, engines) in LOSSES.items() if "sorted" in engines])
+@pytest.mark.parametrize("grades", [2, 4])
+def test_scores_far_outside_the_others_leave_them_their_digits(name, grades, score_case):
+    """As -1e9 for what somebody else masks: beside its square nothing was left of the others in a running sum."""
+    case = score_case(17, (1, 60), grades=grades)
+    order = case.target.argsort(stable=True)
+    scores, target = case.scores.gather(-1, order), case.target.gather(-1, order)
+    for far in (-1e6, -1e9, -1e30):
+        for count in (1, 9):
+            for dtype, relative in ((torch.float64, 1e-8), (torch.float32, 1e-4)):
+                out = scores.to(dtype)
+                out[0, :count] = far  # the lowest of all, as it should be: it costs nothing
+                assert_equal(LOSSES[name][0], "sorted", out, target, relative)
+    for far in (1e30, -1e30):
+        assert_equal(LOSSES[name][0], "sorted", torch.full_like(scores, far), target, 1e-10)
+
+
 @pytest.mark.parametrize(("name", "engine"), CASES)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_computed_in_float32(name, engine, dtype, score_case):

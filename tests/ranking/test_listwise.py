@@ -164,6 +164,34 @@ def test_listmle_gradient_is_accurate_at_any_score_scale(scale):
     torch.testing.assert_close(scores.grad.double(), exact.grad, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("engine", ["dense", "sorted"])
+@pytest.mark.parametrize("level", [1e30, -1e30, 1e-40])
+def test_listmle_of_equal_scores_does_not_see_their_level(engine, level):
+    """The logarithm of a sum of masses at 1e30 has no digit for how many there are."""
+    scores = torch.full((1, 5), level, requires_grad=True)
+    value = listmle(scores, torch.arange(5).expand(1, 5), engine=engine)
+    (gradient,) = torch.autograd.grad(value, scores)
+    assert value.item() == pytest.approx(math.log(math.factorial(5)))
+    expected = [sum(1 / (5 - k) for k in range(5 - i)) - 1 for i in range(5)]
+    torch.testing.assert_close(gradient, torch.tensor([expected]))
+    apart = torch.tensor([1e30, -1e30, -1e30], requires_grad=True)
+    assert listmle(apart, torch.tensor([3, 2, 1]), engine=engine).item() == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize("gain", ["exp2", "linear"])
+@pytest.mark.parametrize("loss", [lambda_ndcg, approx_ndcg])
+def test_an_ndcg_does_not_see_how_small_all_targets_are(loss, gain):
+    """An ideal below the smallest number left inf times 0 in the gradient."""
+    target = torch.tensor([0.0, 1, 2, 3, 1], dtype=torch.float64)
+    found = []
+    for scale in (1e-9, 1e-39, 1e-310):
+        scores = torch.tensor([0.1, 0.2, 0.3, -0.4, 0.5], requires_grad=True)
+        value = loss(scores, scale * target, gain=gain)
+        found.append(torch.cat([value.unsqueeze(0), torch.autograd.grad(value, scores)[0]]))
+    torch.testing.assert_close(found[1], found[0])
+    torch.testing.assert_close(found[2], found[0])
+
+
 def test_equal_scores_are_ranked_in_their_given_order():
     target = torch.tensor([1, 0, 3])
     nearly = torch.tensor([1e-9, 0.0, -1e-9], dtype=torch.float64)

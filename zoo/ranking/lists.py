@@ -4,7 +4,6 @@ A loss only says what one clean list is worth. It gets `Lists`, in which every l
 item at all, all numbers are finite fillers where nothing is real, and groups have become lists of their own.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,12 +40,6 @@ class Lists:
     """dtype of the scores; above 0 where real."""
     plain: bool = False
     """Every item is real and weighs 1, known without a look."""
-
-    @cached_property
-    def finite(self) -> bool:
-        """Whether all scores are finite."""
-        scores = self.scores.detach()  # a sum that is finite needs no closer look
-        return math.isfinite(float(scores.sum())) or bool(torch.isfinite(scores).all())
 
     @cached_property
     def binary(self) -> bool:

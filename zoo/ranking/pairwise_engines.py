@@ -17,7 +17,7 @@ from zoo.ranking.pairs import pair_value
 from zoo.ranking.penalties import HingePenalty, LogisticPenalty, Penalty, SquaredHingePenalty
 from zoo.ranking.smooth_pairs import smooth_pair_value
 from zoo.ranking.smooth_sums import allowed
-from zoo.ranking.sorted_pairs import sorted_pair_value
+from zoo.ranking.sorted_pairs import sorted_pair_value, sums_hold
 from zoo.ranking.tiles import tiled_pair_value
 
 # crossovers measured on one core, medians of alternating calls
@@ -50,13 +50,15 @@ def value_by_engine(
     """
     chosen = engine_for(lists, engine, pair_engines(penalty), lambda: _fastest_for(lists, penalty, temperature))
     if chosen == "sorted" and isinstance(penalty, HingePenalty | SquaredHingePenalty):
-        if lists.binary:
-            return binary_pair_value(lists, penalty, pairs, temperature)
-        return sorted_pair_value(lists, penalty, pairs, temperature)
+        unit = abs(penalty.margin) * temperature
+        if sums_hold(lists, unit, isinstance(penalty, SquaredHingePenalty)):
+            if lists.binary:
+                return binary_pair_value(lists, penalty, pairs, temperature)
+            return sorted_pair_value(lists, penalty, pairs, temperature)
     if chosen == "sorted" and isinstance(penalty, LogisticPenalty):
         if allowed(lists.scores, lists.real, temperature):
             return smooth_pair_value(lists, penalty, pairs, temperature)
-        if lists.finite:  # scores too far apart for sums at nodes
+        if sums_hold(lists, temperature, squared=False):  # scores too far apart for sums at nodes
             return banded_pair_value(lists, pairs, temperature)
     if chosen in ("tiled", "sorted"):
         return tiled_pair_value(lists, PenaltyCost(penalty, temperature), pairs)
@@ -81,8 +83,7 @@ def _fastest_for(lists: Lists, penalty: Penalty, temperature: float) -> str:
     if _smooth(penalty) and items >= SMOOTH_FROM and _smooth_form(lists, temperature):
         return "sorted"
     if _sortable(penalty) and (items >= SORTED_FROM or (items >= BINARY_FROM and lists.binary)):
-        # an infinite score has no place among differences of sums
-        return "sorted" if lists.finite else "tiled"
+        return "sorted"
     return fastest(lists)
 
 
@@ -90,7 +91,7 @@ def _smooth_form(lists: Lists, temperature: float) -> bool:
     """Whether the scores lie close together, or so far apart that few pairs are close."""
     if allowed(lists.scores, lists.real, temperature):
         return True
-    if not lists.finite:
+    if not sums_hold(lists, temperature, squared=False):
         return False
     return pairs_in_band(lists, temperature) < NARROW * lists.scores.numel() * lists.scores.shape[-1] / 2
 

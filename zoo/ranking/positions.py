@@ -7,6 +7,7 @@ from torch import Tensor
 
 from zoo.ranking.checks import Gain
 from zoo.ranking.lists import Lists
+from zoo.ranking.reduction import divide
 from zoo.ranking.sorting import order_rows
 
 
@@ -34,12 +35,13 @@ def discounts(place: Tensor, real: Tensor, dtype: torch.dtype, k: int | None = N
 def gains(lists: Lists, gain: Gain) -> Tensor:
     """Gain of each target, up to a factor common to a list (an NDCG does not see it); `(M, N)`, 0 where not real.
 
-    "exp2" is `2^t - 1`, divided by `2^t` of the list's highest target so that it cannot overflow; "linear" is `t`. A
-    list with negative targets is first shifted up to start at 0, since a gain must not be negative.
+    "exp2" is `2^t - 1`, "linear" is `t`, divided by that of the list's highest target, so that sums neither overflow
+    nor vanish. A list with negative targets is first shifted up to start at 0, since a gain must not be negative.
     """
     lowest = lists.target.amin(-1, keepdim=True).clamp(max=0)  # fillers are 0 and cannot be the lowest below 0
     grade = torch.where(lists.real, lists.target - lowest, 0)
-    if gain == "linear":
-        return grade.to(lists.scores.dtype)
-    from_top = (grade - grade.amax(-1, keepdim=True)).to(lists.scores.dtype)
-    return -torch.expm1(-math.log(2) * grade.to(lists.scores.dtype)) * torch.exp2(from_top)
+    if not grade.is_floating_point():
+        grade = grade.to(lists.scores.dtype)
+    if gain == "exp2":
+        grade = -torch.expm1(-math.log(2) * grade) * torch.exp2(grade - grade.amax(-1, keepdim=True))
+    return divide(grade, grade.amax(-1, keepdim=True)).to(lists.scores.dtype)

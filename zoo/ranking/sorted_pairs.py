@@ -11,6 +11,7 @@ Source: the prefix sums are those of Rust and Hocking, arXiv:2302.11062; the tre
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,36 @@ from zoo.ranking.lists import Lists
 from zoo.ranking.pair_means import averaged, with_mass
 from zoo.ranking.penalties import HingePenalty, SquaredHingePenalty
 from zoo.ranking.sorting import sort_rows
+
+# how far out a score may lie, in units of what the others differ by, so that its share of a float64 sum, or of a sum of
+# squares, leaves the others the digits of the dtype
+FARTHEST = {torch.float32: (1e9, 3e4), torch.float64: (1e5, 3e2)}
+BLURRED = 1e12  # margins, beyond which a sum of a score and a margin loses the margin's digits
+
+
+def sums_hold(lists: Lists, unit: float, squared: bool) -> bool:
+    """Whether running sums keep the digits of the value: all scores are finite, and none lies far outside the others.
+
+    A score of -1e9, say, as some fill in for what is masked, would leave nothing of squares around 1.
+
+    Args:
+        lists: The clean lists.
+        unit: The margin, or another difference of scores that matters.
+        squared: Whether squares are summed up.
+    """
+    if not lists.scores.numel():
+        return True
+    low, high = lists.scores.detach().aminmax()
+    spread, farthest = float(high - low), FARTHEST[lists.scores.dtype][squared]
+    if spread <= farthest * unit:
+        return True
+    if not math.isfinite(spread) or (unit > 0 and spread > BLURRED * unit):
+        return False
+    scores, _ = sort_rows(torch.where(lists.real, lists.scores, torch.inf))
+    quarter = scores.shape[-1] // 4
+    widths = scores[:, quarter:] - scores[:, : scores.shape[-1] - quarter]  # of neighbours that are a quarter of a list
+    width = torch.where(widths.isfinite(), widths, torch.inf).amin(-1)
+    return spread <= farthest * float(torch.where(width.isfinite(), width, 0.0).amin())
 
 
 def sorted_pair_value(
@@ -48,8 +79,9 @@ def sorted_sums(lists: Lists, penalty: HingePenalty | SquaredHingePenalty, tempe
     scores, order = sort_rows(torch.where(lists.real, lists.scores, torch.inf))
     scores = scores.double()
     real = lists.real.gather(-1, order)
-    places = _first_segments(target_levels(lists).gather(-1, order), scores, real, margin)
-    mass, centred = weight.gather(-1, order)[real], (scores - _middle(scores, real))[real]
+    shifted = scores - _middle(scores, real)
+    places = _first_segments(target_levels(lists).gather(-1, order), shifted, real, margin)
+    mass, centred = weight.gather(-1, order)[real], shifted[real]
     moments = torch.stack([mass, mass * centred, mass * centred.square()][: 3 if squared else 2])
     cost, slope = _pair_sums(places, moments, centred, margin, squared)
 
