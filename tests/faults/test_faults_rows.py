@@ -7,8 +7,10 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 
+import numpy as np
 import pytest
 from batches import differences, seen
+from dirt import remove
 
 from zoo.training import DataError
 
@@ -105,6 +107,49 @@ def yolo(dirty, clean) -> list[str]:
     return [f"{file.name}:{len(file.read_text().splitlines())}" for file in files]
 
 
+class Spoilt:
+    """Cuts images in half, and takes them and the entries that name them out of the remainder.
+
+    Args:
+        pattern: Of images below the root; every fifth is spoilt.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+
+    def __call__(self, dirty, clean) -> list[str]:
+        files = sorted(dirty.glob(self.pattern))[1::5]
+        for file in files:
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        remove(clean, [file.relative_to(dirty).as_posix() for file in files])
+        return [file.name for file in files]
+
+
+def archives(dirty, clean, features, labels="") -> list[str]:
+    """Arrays of clips: not finite (the first), wide as no other, one that is none; labels out of range."""
+    held = {file: dict(np.load(dirty / file)) for file in (features, labels) if file}
+    names = list(held[features])
+    first, wide, scalar, other = names[0], names[3], names[5], names[7]
+    spoilt = held[features]
+    spoilt[first] = spoilt[first].astype(np.float32) * np.nan
+    spoilt[wide], spoilt[scalar] = spoilt[wide][:, :-1], np.zeros(3)
+    named = [f"{features}[{name}]" for name in (first, wide, scalar)]
+    if labels:
+        held[labels][other] = held[labels][other] + 2
+        named.append(f"{labels}[{other}]")
+    for file, arrays in held.items():
+        np.savez(dirty / file, **arrays)
+        whole = dict(np.load(clean / file))
+        gone = {first, wide, scalar, *([other] if labels else [])}
+        np.savez(clean / file, **{name: array for name, array in whole.items() if name not in gone})
+    if not labels:  # the clips of a list
+        entries = json.loads((clean / "clips.json").read_text())
+        (clean / "clips.json").write_text(json.dumps([entry for entry in entries if entry["clip"] not in gone]))
+        (dirty / "clips.json").write_text(json.dumps([*entries, entries[1]]))
+        named.append(f"clips.json: clip {len(entries) + 1}: ")
+    return named
+
+
 Plant = Callable[..., list[str]]
 CASES: dict[str, tuple[str, dict[str, object], Plant]] = {
     "piq23 device": (
@@ -160,10 +205,31 @@ CASES: dict[str, tuple[str, dict[str, object], Plant]] = {
         {"size": 16},
         Rows("images.csv", ["images/x.jpg,", ",amber", "images/y.jpg"], "images/003.jpg"),
     ),
+    "paths twice and labels that are no numbers": (
+        "calibration.ImageTable",
+        {"size": 16},
+        Rows("images.csv", ["{first}", "images/x.jpg,NaN", 'images/y.jpg,"amber', "images/z.jpg,amber,birch"]),
+    ),
+    "lines of Tiny-ImageNet": (
+        "calibration.TinyImageNet",
+        {},
+        Rows("val/val_annotations.txt", ["{first}", "x.JPEG\tn99999999\t0\t0\t9\t9", "y.JPEG", "z.JPEG\tn00000001"]),
+    ),
+    "images of Tiny-ImageNet": ("calibration.TinyImageNet", {"batch_size": 8}, Spoilt("train/*/images/*.JPEG")),
+    "lines of CUB": (
+        "calibration.CUB200",
+        {"batch_size": 8},
+        Rows("images.txt", ["{first}", "99 001.Amber_Bird/x.jpg", "98"]),
+    ),
+    "images of CUB": ("calibration.CUB200", {"batch_size": 4}, Spoilt("images/*/*.jpg")),
     "videos": (
         "anomaly.VideoTable",
         {"steps_per_epoch": 3},
-        Rows("videos.csv", ["{first}", "x,,,train", "y,fight,9-3,train", "z,0,1-5,train", "q,1,,both", "r"]),
+        Rows(
+            "videos.csv",
+            ["{first}", "x,,,train", "y,fight,9-3,train", "z,0,1-5,train", '"p,1,,train', "o,nan,,train", "q,1,,both",
+             "n" * 300 + ",1,,train", "r"],
+        ),
     ),
     "events": (
         "anomaly.XDViolence",
@@ -182,6 +248,16 @@ CASES: dict[str, tuple[str, dict[str, object], Plant]] = {
         "anomaly.SurvCameraFight",
         {"steps_per_epoch": 3},
         Entries("clips.json", [3, {"clip": "x", "label": 2}, {"label": 1}], "clip", 1),
+    ),
+    "arrays of clips": (
+        "anomaly.UCSDPed2",
+        {"steps_per_epoch": 3},
+        partial(archives, features="features_efflite0_every4_fp16.npz", labels="labels.npz"),
+    ),
+    "arrays of a list": (
+        "anomaly.SurvCameraFight",
+        {"steps_per_epoch": 3, "timelines": 6},
+        partial(archives, features="features_efflite0_12f_fp16.npz"),
     ),
     "products": ("outfit.MANGO", {"gallery": 0}, Rows("product_data.csv", ["{first}", "x", ",,,,,,,"])),
     "outfits of Maryland": (
@@ -253,3 +329,75 @@ def test_skipping_bad_rows_gives_what_the_remainder_gives(planted):
     for name in named:
         assert any(name in reason for reason in told), f"{name} is not told: {told}"
     assert not whole.skipped
+
+
+def spoil_svhn(root):
+    from scipy.io import loadmat, savemat
+
+    file = root / "train_32x32.mat"
+    content = loadmat(file)
+    labels = content["y"].astype(np.float64)
+    labels[[3, 5, 7, 9], 0] = np.nan, 12, -1, 1.5
+    savemat(file, {"X": content["X"], "y": labels})
+    return [3, 5, 7, 9], file, lambda kept: savemat(file, {"X": content["X"][..., kept], "y": content["y"][kept]})
+
+
+def spoil_cifar(root):
+    import pickle
+
+    file = root / "cifar-10-batches-py" / "data_batch_2"
+    content = pickle.loads(file.read_bytes())
+
+    def write(labels, pixels):
+        file.write_bytes(pickle.dumps({"labels": labels, "data": pixels}))
+
+    labels = [
+        float("nan") if n == 3 else float("inf") if n == 5 else label for n, label in enumerate(content["labels"])
+    ]
+    write(labels, content["data"])
+    return [3, 5], file, lambda kept: write([content["labels"][n] for n in kept], content["data"][kept])
+
+
+def spoil_jpeg(root):
+    file = root / "train.npz"
+    content = dict(np.load(file))
+    jpeg, labels, offset = content["jpeg"].copy(), content["label"].astype(np.float32), content["offset"]
+    labels[7] = np.nan
+    jpeg[(offset[9] + offset[10]) // 2 : offset[10]] = 0
+    np.savez(file, **{**content, "jpeg": jpeg, "label": labels})
+
+    def write(kept):
+        parts = [content["jpeg"][offset[n] : offset[n + 1]] for n in kept]
+        places = np.cumsum([0, *map(len, parts)])
+        names = {"name": content["name"][kept]} if "name" in content else {}
+        np.savez(file, jpeg=np.concatenate(parts), offset=places, label=content["label"][kept], **names)
+
+    return [7, 9], file, write
+
+
+@pytest.mark.parametrize(
+    ("kind", "spoil"), [("SVHN", spoil_svhn), ("CIFAR10", spoil_cifar), ("CIFAR10JPEG", spoil_jpeg)]
+)
+def test_images_in_archives_are_left_out_one_by_one(tmp_path, kind, spoil):
+    kind = getattr(import_module("zoo.domains.calibration"), kind)
+    kind().make(tmp_path)
+    bad, file, write = spoil(tmp_path)
+    with pytest.raises(DataError, match=rf"{file.name}: image {bad[0]} (has the label nan|\(.*\) cannot be decoded)"):
+        opened_calibration(kind, tmp_path, "stop")
+    skipping = opened_calibration(kind, tmp_path, "skip")
+    assert sum(skipping.skipped.values()) == len(bad)
+    assert all(any(f"{file.name}: image {number} " in told for told in skipping.skipped) for number in bad)
+    seen_skipping = [(batch["image"], batch["label"]) for batch in seen(skipping, tmp_path, "train", 2)]
+    length = len(skipping.items("train")) + len(skipping.items("val")) + len(bad)
+    write([number for number in range(length if kind.__name__ != "CIFAR10" else 80) if number not in bad])
+    whole = opened_calibration(kind, tmp_path, "stop")
+    wanted = [(batch["image"], batch["label"]) for batch in seen(whole, tmp_path, "train", 2)]
+    assert differences([list(pair) for pair in seen_skipping], [list(pair) for pair in wanted]) == []
+
+
+def opened_calibration(kind, root, on_error):
+    data = kind(root=str(root), on_error=on_error, batch_size=16)
+    data.seed = 0
+    for split in ("train", "val"):
+        data.items(split)
+    return data

@@ -136,5 +136,5 @@ def test_empty_missing_repeated_and_binary_lists(tmp_path):
     with pytest.raises(DataError, match=r"list\.txt:3: Abuse/a stands already at .*list\.txt:1"):
         read_train_list(path)
     path.write_bytes(b"Abuse/\xff\xfe.mp4")
-    with pytest.raises(DataError, match=r"list\.txt: is no text file \(byte 6\)"):
+    with pytest.raises(DataError, match=r"list\.txt:1: is no text in UTF-8 \(byte 0xff\)"):
         read_train_list(path)

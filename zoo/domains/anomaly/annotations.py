@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.domains.anomaly.protocols import Event
-from zoo.training import DataError, refuse
+from zoo.training import DataError, refuse, usable
+from zoo.training.lines import as_text, text_lines
 
 NORMAL = "Normal"
 TEST_NORMAL = "Testing_Normal_Videos_Anomaly"
@@ -90,7 +91,7 @@ def read_videos(
         spare: What is done with a line that cannot be used; such a line is left out.
     """
     seen: dict[str, Video] = {}
-    for place, words in read_lines(path):
+    for place, words in read_lines(path, spare):
         try:
             video = read(place, words)
             once([*([seen[video.id]] if video.id in seen else []), video])
@@ -161,16 +162,12 @@ def _event(place: str, event: Event, frames: int | None) -> Event:
     return event
 
 
-def read_lines(path: Path) -> list[tuple[str, list[str]]]:
-    """Words of each line that is not blank, with ``file:line``."""
+def read_lines(path: Path, spare: Callable[[DataError], None] = refuse) -> list[tuple[str, list[str]]]:
+    """Words of each line that is not blank, with ``file:line``; ``spare`` is told of a line that is no text."""
     if not path.is_file():
         raise DataError(f"{path}: there is no such list of videos")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is no text file (byte {error.start})") from error
-    numbered = [(f"{path}:{number}", line.split()) for number, line in enumerate(text.splitlines(), 1)]
-    found = [(place, words) for place, words in numbered if words]
+    placed = usable(text_lines(path), lambda numbered: (numbered[0], as_text(*numbered).split()), spare)
+    found = [(place, words) for place, words in placed if words]
     if not found:
         raise DataError(f"{path}: the list is empty")
     return found

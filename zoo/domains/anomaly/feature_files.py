@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import os
+from collections import Counter, defaultdict
 from collections.abc import Collection
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,13 @@ import numpy as np
 
 from zoo.domains.anomaly.annotations import Video, check_events
 from zoo.domains.anomaly.bags import require_folder
-from zoo.domains.anomaly.features import BLOB_SUFFIX, read_blobs, read_features
+from zoo.domains.anomaly.features import BLOB_SUFFIX, DAMAGE, read_blobs, read_features
 from zoo.domains.anomaly.notes import read_note
 from zoo.domains.anomaly.protocols import CLIP
 from zoo.domains.anomaly.segments import SEGMENTS, Segmenting, segment_features
 from zoo.training import DataError
+from zoo.training.lines import text_lines
+from zoo.training.paths import is_there
 
 CROP = "__{}.npy"  # a file per crop, as XD-Violence's own features
 ENDINGS = (".txt", ".npy", ".npz", "_C.txt", "_i3d.npy", CROP.format(0))
@@ -40,11 +44,11 @@ class Places:
             DataError: There are several outside of its class folder.
         """
         places = [self.root / folder / f"{name}{ending}" for ending in ENDINGS]
-        found = next((place for place in places if place.is_file()), None)
+        found = next((place for place in places if is_there(place)), None)
         if found is not None:
             return found
         blobs = self.root / folder / name
-        if blobs.is_dir() and next(blobs.glob(f"*{BLOB_SUFFIX}"), None) is not None:
+        if os.path.isdir(blobs) and next(blobs.glob(f"*{BLOB_SUFFIX}"), None) is not None:
             return blobs
         elsewhere = [place for ending in ENDINGS for place in self.flat.get(f"{name}{ending}", [])]
         if len(elsewhere) > 1:
@@ -96,6 +100,12 @@ def _crops(first: Path) -> np.ndarray:
             expected = f"that of {first.name}, {crops[0].shape}" if crops else "(T, D)"
             raise DataError(f"{file}: has shape {rows.shape}, expected {expected}")
         crops.append(rows)
+    for other in first.parent.glob(f"{escape(stem)}__*.npy"):
+        number = other.stem.removeprefix(f"{stem}__")
+        if number.isdecimal() and int(number) >= len(crops):
+            raise DataError(
+                f"{first.with_name(stem + CROP.format(len(crops)))}: there is no such crop, but {other.name}"
+            )
     return np.stack(crops, axis=1)
 
 
@@ -117,7 +127,7 @@ class FeatureFiles:
         self.root = places.root
         self.labels = np.array([int(video.anomalous) for video in videos], dtype=np.int64)
         self._kept: dict[int, tuple[np.ndarray, bool]] | None = {} if memory else None
-        self._width: tuple[int, str] | None = None
+        self._shape: tuple[tuple[int, ...], str] | None = None
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -183,13 +193,33 @@ class FeatureFiles:
         # somebody's segments kept as an array: 32 rows, and by the list more or less than 32 clips
         other = len(rows) == SEGMENTS and frames is not None and abs(frames - SEGMENTS * CLIP) >= CLIP
         segmented = segmented or (other and read_note(path) is None)
-        if self._width is None:
-            self._width = (rows.shape[-1], str(path))
-        if rows.shape[-1] != self._width[0]:
-            raise DataError(f"{path}: has rows of {rows.shape[-1]} numbers, {self._width[1]} of {self._width[0]}")
+        if self._shape is None:
+            self._shape = (rows.shape[1:], str(path))
+        if rows.shape[1:] != self._shape[0]:
+            found, expected = (" x ".join(map(str, shape)) for shape in (rows.shape[1:], self._shape[0]))
+            raise DataError(f"{path}: has rows of {found} numbers, {self._shape[1]} of {expected}")
         if self.segmenting is None or segmented:
             return rows, segmented
         return segment_features(rows, SEGMENTS, self.segmenting), True
+
+    def settle(self) -> None:
+        """Takes the shape of most videos' rows for the right one: the first need not have it."""
+        shapes = {index: shape for index in range(len(self)) if (shape := self._shape_of(index))}
+        if shapes:
+            common = Counter(shapes.values()).most_common(1)[0][0]
+            self._shape = common, str(self.file(next(index for index, shape in shapes.items() if shape == common)))
+
+    def _shape_of(self, index: int) -> tuple[int, ...]:
+        """Shape of a row, by the head of the file where that tells; empty where it cannot be read."""
+        try:
+            path = self.file(index)
+            if path.suffix == ".txt":
+                return (len(next(text_lines(path), ("", ""))[1].split()),)
+            if path.suffix == ".npy" and not path.name.endswith(CROP.format(0)):
+                return tuple(np.load(path, mmap_mode="r").shape[1:])
+            return read_video(path)[0].shape[1:]
+        except (*DAMAGE, DataError):
+            return ()
 
     def _frames(self, index: int, rows: int, segmented: bool) -> int:
         video = self.videos[index]

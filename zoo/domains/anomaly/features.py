@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +57,14 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise DataError(f"{path}: there is no such feature file")
     if suffix == ".txt":
         return {path.stem: _text(path)}
-    found = _archive(path) if suffix == ".npz" else {path.stem: _array(path)}
-    return {name: checked(array, f"{path}[{name}]" if suffix == ".npz" else str(path)) for name, array in found.items()}
+    if suffix == ".npy":
+        return {path.stem: checked(_array(path), str(path))}
+    arrays: dict[str, np.ndarray] = {}
+    for name, found in read_members(path).items():
+        if isinstance(found, DataError):
+            raise found
+        arrays[name] = found
+    return arrays
 
 
 def checked(array: np.ndarray, where: str) -> np.ndarray:
@@ -102,23 +110,49 @@ def _array(path: Path) -> np.ndarray:
     return loaded
 
 
-def _archive(path: Path) -> dict[str, np.ndarray]:
+def read_members(
+    path: Path, check: Callable[[np.ndarray, str], np.ndarray] = checked
+) -> dict[str, np.ndarray | DataError]:
+    """The arrays of an ``.npz`` by name, or what is wrong with one.
+
+    Args:
+        path: The archive.
+        check: Gives the array as it is used; raises :class:`DataError` for one that cannot be, by its name.
+
+    Raises:
+        DataError: There is no such file, it is no archive, or it holds nothing; names it.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file of arrays")
     try:
         loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise DataError(f"{path}: is a single array, rename it to end in .npy")
-        with loaded:
-            arrays = {name: loaded[name] for name in loaded.files}
     except DAMAGE as error:
         raise _unreadable(path, error) from error
-    if not arrays:
+    if isinstance(loaded, np.ndarray):
+        raise DataError(f"{path}: is a single array, rename it to end in .npy")
+    found: dict[str, np.ndarray | DataError] = {}
+    with loaded:
+        for name in loaded.files:
+            where = f"{path}[{name}]"
+            try:
+                found[name] = check(loaded[name], where)
+            except DataError as error:
+                found[name] = error
+            except (*DAMAGE, AttributeError, TypeError) as error:
+                found[name] = _unreadable(where, error)
+    if not found:
         raise DataError(f"{path}: holds no array")
-    return arrays
+    return found
 
 
-def _unreadable(path: Path, error: BaseException) -> DataError:
+def most_common(widths: Iterable[int]) -> int:
+    """What most are as wide as: a file that is not need not be the last."""
+    return Counter(widths).most_common(1)[0][0]
+
+
+def _unreadable(place: Path | str, error: BaseException) -> DataError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return DataError(f"{path}: cannot be read as a numpy file, it is damaged or cut off ({reason[:160]})")
+    return DataError(f"{place}: cannot be read as a numpy file, it is damaged or cut off ({reason[:160]})")
 
 
 def _text(path: Path) -> np.ndarray:
@@ -146,7 +180,7 @@ def _row(path: Path, number: int, line: str) -> np.ndarray:
         with np.errstate(over="ignore"):  # told below
             row = np.array(words, dtype=np.float32)
     except ValueError:
-        column, word = next((place, word) for place, word in enumerate(words, 1) if not _is_number(word))
+        column, word = next((place, word) for place, word in enumerate(words, 1) if not is_number(word))
         raise DataError(f"{path}:{number}: number {column} is {word[:40]!r}") from None
     if not np.isfinite(row).all():
         column = int(np.argmin(np.isfinite(row)))
@@ -154,7 +188,8 @@ def _row(path: Path, number: int, line: str) -> np.ndarray:
     return row
 
 
-def _is_number(word: str) -> bool:
+def is_number(word: str) -> bool:
+    """Whether a word is a number, ``nan`` and ``inf`` among them."""
     try:
         float(word)
     except ValueError:

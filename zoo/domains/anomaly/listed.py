@@ -97,6 +97,8 @@ class ListedVideos(BagData, ABC):
         videos = self._videos(root, split)
         segmenting = None if split == "test" else self.segmenting
         items = FeatureFiles(Places(root, self.without), videos, segmenting, self.memory, self.length_hint)
+        if self.looking:
+            items.settle()
         if self.on_error == "stop":
             items.check()
             for index in range(len(items)):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from zoo.domains.anomaly.bags import BagData
-from zoo.domains.anomaly.features import checked, read_arrays
+from zoo.domains.anomaly.features import most_common, read_members
 from zoo.domains.anomaly.protocols import CLIP
 from zoo.domains.anomaly.segments import SEGMENTS, Segmenting, segment_features
 from zoo.domains.anomaly.synthesis import synthesize_clips
@@ -141,6 +141,7 @@ def read_clips(root: Path, spare: Callable[[DataError], None] = refuse) -> tuple
 
     Args:
         root: Folder of the data.
+        spare: What is done with a clip that cannot be used; such a clip is left out.
 
     Returns:
         ``labels (N,)``, 1 for fights; and ``(12, D)`` float32 features of the frames of each clip.
@@ -157,30 +158,40 @@ def read_clips(root: Path, spare: Callable[[DataError], None] = refuse) -> tuple
         raise DataError(f"{table}: is no JSON ({' '.join(str(error).split())[:160]})") from error
     if not isinstance(entries, list) or not entries:
         raise DataError(f"{table}: expected a list of clips")
-    arrays = read_arrays(root / FEATURES)
-    labels, clips = list[int](), list[np.ndarray]()
+    arrays = read_members(root / FEATURES)
+    seen: dict[str, int] = {}
 
-    def read(numbered: tuple[int, Any]) -> None:
+    def read(numbered: tuple[int, Any]) -> tuple[int, np.ndarray, str]:
         number, entry = numbered
         name, label = (entry.get("clip"), entry.get("label")) if isinstance(entry, dict) else (None, None)
         if not isinstance(name, str) or label not in (0, 1):
             raise DataError(
                 f"{table}: clip {number}: expected a name `clip` and a `label` 0 or 1, got {str(entry)[:80]}"
             )
-        where = f"{root / FEATURES}[{name}]"
-        if name not in arrays:
+        if name in seen:
+            raise DataError(f"{table}: clip {number}: {name} is clip {seen[name]} too, it stands there twice")
+        seen[name] = number
+        frames = arrays.get(name)
+        if frames is None:
             raise DataError(f"{root / FEATURES}: has no features of {name} (clip {number} of {table.name})")
-        frames = _frames(arrays[name], where)
-        if clips and frames.shape[1] != clips[0].shape[1]:
-            widths = frames.shape[1], clips[0].shape[1]
-            raise DataError(f"{where}: has rows of {widths[0]} numbers, the first clip of {widths[1]}")
-        clips.append(frames)
-        labels.append(int(label))
+        if isinstance(frames, DataError):
+            raise frames
+        where = f"{root / FEATURES}[{name}]"
+        return int(label), _frames(frames, where), where
 
-    usable(enumerate(entries, 1), read, spare)
-    if not clips:
+    found = usable(enumerate(entries, 1), read, spare)
+    if not found:
         raise DataError(f"{table}: none of {len(entries)} clips can be used")
-    return np.array(labels), clips
+    width = most_common(frames.shape[1] for _, frames, _ in found)
+
+    def as_wide(clip: tuple[int, np.ndarray, str]) -> tuple[int, np.ndarray]:
+        label, frames, where = clip
+        if frames.shape[1] != width:
+            raise DataError(f"{where}: has rows of {frames.shape[1]} numbers, most clips of {width}")
+        return label, frames
+
+    kept = usable(found, as_wide, spare)
+    return np.array([label for label, _ in kept]), [frames for _, frames in kept]
 
 
 def clip_snippets(frames: np.ndarray) -> np.ndarray:
@@ -206,8 +217,7 @@ def clip_snippets(frames: np.ndarray) -> np.ndarray:
     return relative
 
 
-def _frames(array: np.ndarray, where: str) -> np.ndarray:
-    frames = checked(array, where)
+def _frames(frames: np.ndarray, where: str) -> np.ndarray:
     if frames.ndim != 2 or len(frames) < 2 * SNIPPETS or len(frames) % SNIPPETS:
         raise DataError(f"{where}: has shape {frames.shape}, expected (12, D), 12 frames of a clip")
     return frames

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from zoo.domains.anomaly.bags import BagData, interleaved
-from zoo.domains.anomaly.features import DAMAGE, checked, read_arrays
+from zoo.domains.anomaly.features import most_common, read_members
 from zoo.domains.anomaly.protocols import CLIP
 from zoo.domains.anomaly.shanghaitech import events_of
 from zoo.domains.anomaly.synthesis_clips import synthesize_ped2
 from zoo.errors import InputError
-from zoo.training import DataError, Items, Split
+from zoo.training import DataError, Items, Split, refuse, usable
 
 FEATURES, LABELS = "features_efflite0_every4_fp16.npz", "labels.npz"
 STRIDE = 4  # frames per row of the features
@@ -121,7 +122,7 @@ class UCSDPed2(BagData):
 
     def read(self, root: Path, split: Split) -> Items:
         """Reads all clips and takes those of a split."""
-        names, snippets, marks = read_clips(root)
+        names, snippets, marks = read_clips(root, self.spare)
         of = folds([bool(mark.any()) for mark in marks], self.split_seed)
         test, val = self.fold - 1, self.fold % FOLDS
         chosen = {"test": of == test, "val": of == val, "train": (of != test) & (of != val)}[split]
@@ -158,11 +159,14 @@ def folds(anomalous: list[bool], seed: int) -> np.ndarray:
     return of
 
 
-def read_clips(root: Path) -> tuple[list[str], list[np.ndarray], list[np.ndarray]]:
+def read_clips(
+    root: Path, spare: Callable[[DataError], None] = refuse
+) -> tuple[list[str], list[np.ndarray], list[np.ndarray]]:
     """Reads all clips.
 
     Args:
         root: Folder of the data.
+        spare: What is done with a clip that cannot be used; such a clip is left out.
 
     Returns:
         Names; ``(T, D)`` float32 snippets; and 0 or 1 for each of the ``16 * T`` frames, of each clip.
@@ -170,18 +174,20 @@ def read_clips(root: Path) -> tuple[list[str], list[np.ndarray], list[np.ndarray
     Raises:
         DataError: A file is missing or malformed, or features and labels do not fit; names file and clip.
     """
-    arrays = read_arrays(root / FEATURES)
-    labels = _labels(root / LABELS)
-    for name in labels:
-        if name not in arrays:
-            raise DataError(f"{root / FEATURES}: has no features of {name}, which {LABELS} labels")
-    names, snippets, marks = [], [], []
-    for name, array in arrays.items():
+    arrays = read_members(root / FEATURES)
+    labels = read_members(root / LABELS, _marks)
+
+    def read(name: str) -> tuple[str, np.ndarray, np.ndarray]:
         where = f"{root / FEATURES}[{name}]"
-        if name not in labels:
+        rows, frames = arrays.get(name), labels.get(name)
+        if rows is None:
+            raise DataError(f"{root / FEATURES}: has no features of {name}, which {LABELS} labels")
+        if frames is None:
             raise DataError(f"{root / LABELS}: has no labels of {name}")
-        rows = checked(array, where)
-        frames = labels[name]
+        if isinstance(rows, DataError):
+            raise rows
+        if isinstance(frames, DataError):
+            raise frames
         if rows.ndim != 2 or len(rows) != -(-len(frames) // STRIDE):
             raise DataError(
                 f"{where}: has shape {rows.shape}, expected ({-(-len(frames) // STRIDE)}, D), a row for every fourth "
@@ -190,24 +196,24 @@ def read_clips(root: Path) -> tuple[list[str], list[np.ndarray], list[np.ndarray
         count = len(frames) // CLIP
         if not count:
             raise DataError(f"{where}: has {len(frames)} frames, a snippet takes {CLIP}")
-        names.append(name)
-        snippets.append(rows[: count * ROWS].reshape(count, ROWS, -1).mean(axis=1))
-        marks.append(frames[: count * CLIP])
-        if snippets[-1].shape[1] != snippets[0].shape[1]:
-            widths = snippets[-1].shape[1], snippets[0].shape[1]
-            raise DataError(f"{where}: has rows of {widths[0]} numbers, the first clip of {widths[1]}")
-    return names, snippets, marks
+        return name, rows[: count * ROWS].reshape(count, ROWS, -1).mean(axis=1), frames[: count * CLIP]
+
+    clips = usable(dict.fromkeys([*arrays, *labels]), read, spare)
+    if not clips:
+        raise DataError(f"{root / FEATURES}: none of {len(arrays)} clips can be used")
+    width = most_common(snippets.shape[1] for _, snippets, _ in clips)
+
+    def as_wide(clip: tuple[str, np.ndarray, np.ndarray]) -> tuple[str, np.ndarray, np.ndarray]:
+        if clip[1].shape[1] != width:
+            where = f"{root / FEATURES}[{clip[0]}]"
+            raise DataError(f"{where}: has rows of {clip[1].shape[1]} numbers, most clips of {width}")
+        return clip
+
+    kept = usable(clips, as_wide, spare)
+    return [name for name, _, _ in kept], [snippets for _, snippets, _ in kept], [marks for _, _, marks in kept]
 
 
-def _labels(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file of labels")
-    try:
-        with np.load(path, allow_pickle=False) as loaded:
-            found = {name: loaded[name] for name in loaded.files}
-    except (*DAMAGE, AttributeError, TypeError) as error:
-        raise DataError(f"{path}: cannot be read as an archive of arrays, it is damaged or cut off") from error
-    for name, marks in found.items():
-        if marks.ndim != 1 or marks.dtype.kind not in "iub" or not np.isin(marks, (0, 1)).all():
-            raise DataError(f"{path}[{name}]: expected a label 0 or 1 per frame, found {marks.dtype} {marks.shape}")
-    return found
+def _marks(marks: np.ndarray, where: str) -> np.ndarray:
+    if marks.ndim != 1 or marks.dtype.kind not in "iub" or not np.isin(marks, (0, 1)).all():
+        raise DataError(f"{where}: expected a label 0 or 1 per frame, found {marks.dtype} {marks.shape}")
+    return marks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import re
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 
 from zoo.domains.anomaly.annotations import Video, once
 from zoo.domains.anomaly.extractors import Extractor
+from zoo.domains.anomaly.features import is_number
 from zoo.domains.anomaly.listed import ListedVideos, held_out
 from zoo.domains.anomaly.protocols import Event
 from zoo.domains.anomaly.segments import Segmenting
@@ -20,6 +20,7 @@ from zoo.domains.anomaly.synthesis_lists import synthesize_table
 from zoo.errors import InputError
 from zoo.training import DataError, refuse, usable
 from zoo.training.choices import check_choice, nearest
+from zoo.training.documents import Cells, read_rows
 from zoo.training.video import VIDEO_SUFFIXES
 
 NEEDED, OPTIONAL = ("video", "label"), ("intervals", "split", "frames")
@@ -152,20 +153,21 @@ def read_table(
     Raises:
         DataError: A column is missing or unknown, or a cell is malformed; names file and line.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            reader.fieldnames = _columns(path, reader.fieldnames or [])
-            rows = [(f"{path}:{reader.line_num}", row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a csv ({error})") from error
+    rows = list(read_rows(path, "table"))
+    if not rows:
+        raise DataError(f"{path}: the file is empty")
+    columns = _columns(path, rows.pop(0).values)
     if not rows:
         raise DataError(f"{path}: the table has no rows")
     seen: dict[str, Video] = {}
 
-    def read(placed: tuple[str, dict[str, str]]) -> tuple[str | None, Video]:
-        place, row = placed
-        _cells(place, row)
+    def read(given: Cells) -> tuple[str | None, Video]:
+        place = f"{path}:{given.number}"
+        if given.problem is not None:
+            raise given.problem
+        if len(given.values) != len(columns):
+            raise DataError(f"{place}: has {len(given.values)} cells, the head has {len(columns)}")
+        row = dict(zip(columns, given.values, strict=True))
         split, video = _split(place, row), _video(place, row, fps)
         once([*([seen[video.id]] if video.id in seen else []), video])
         seen[video.id] = video
@@ -186,11 +188,6 @@ def _columns(path: Path, names: Sequence[str]) -> list[str]:
         if name not in given:
             raise DataError(f"{path}: has no column {name!r} (columns: {', '.join(given)})")
     return given
-
-
-def _cells(place: str, row: dict[str, str]) -> None:
-    if None in row or any(value is None for value in row.values()):
-        raise DataError(f"{place}: has another number of cells than the head of the table")
 
 
 def _split(place: str, row: dict[str, str]) -> str | None:
@@ -224,7 +221,7 @@ def _label(place: str, word: str) -> tuple[bool, str]:
     if lower in ANOMALIES:
         return True, "Anomaly"
     near = nearest(lower, ("normal", "anomaly", "anomalous"))
-    if not word or word.lstrip("+-").replace(".", "").isdecimal() or near:
+    if not word or is_number(word) or near:
         raise DataError(f"{place}: label is {word!r}, expected 0 or normal, 1 or anomaly, or the name of a class{near}")
     return True, word
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from zoo.domains.anomaly.annotations import NORMAL, Video, feature_stem, once, read_lines, read_videos
+from zoo.domains.anomaly.annotations import NORMAL, Video, feature_stem, read_lines, read_videos
 from zoo.domains.anomaly.extractors import Extractor
 from zoo.domains.anomaly.feature_files import CROP
 from zoo.domains.anomaly.listed import ListedVideos
@@ -113,7 +113,7 @@ class XDViolence(ListedVideos):
         if not files:
             raise DataError(f"{root}: has neither a list {name} nor feature files in {folder}/")
         stems = dict.fromkeys(_stem(file) for file in files)
-        return once([_video(str(root / folder / stem), stem) for stem in stems])
+        return usable(stems, lambda stem: _video(str(root / folder / stem), stem), self.spare)
 
 
 def read_annotations(
@@ -151,7 +151,7 @@ def read_annotations(
             raise DataError(f"{place}: {name} is normal by its name (label A) but has events")
         found[name] = place, events
 
-    usable(read_lines(path), read, spare)
+    usable(read_lines(path, spare), read, spare)
     return found
 
 
