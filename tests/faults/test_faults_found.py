@@ -13,7 +13,7 @@ from zoo.domains.counting import PointsJSON
 from zoo.errors import InputError, ZooError
 from zoo.training import DataError
 from zoo.training.checkpoints import AtomicCheckpointIO
-from zoo.training.documents import parse_json, parse_yaml
+from zoo.training.documents import parse_json, parse_yaml, read_rows
 
 
 @pytest.mark.parametrize("text", ["[" * 2000, '{"a": ' * 2000, "[1, " + "9" * 5000 + "]"], ids=["list", "dict", "long"])
@@ -160,3 +160,31 @@ def test_what_a_file_holds_never_breaks_the_line_that_tells_of_it():
     assert len(long) < 1000
     assert long.startswith("a.csv:1: has no column 'x'")
     assert str(DataError(long)) == long
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_row_that_cannot_be_read_takes_no_other_with_it(tmp_path, end):
+    """A quote that is not closed swallowed every row behind it, and one byte of latin-1 the whole table."""
+    file = tmp_path / "a.csv"
+    lines = [b"name;x", b'"a', b'b";1', b'c;"2', b'"d;3', b"e\xe9;4", b'"f"g;5', b"", b'"h;""";6']
+    file.write_bytes(b"\xef\xbb\xbf" + end.encode().join(lines))
+    rows = list(read_rows(file, "table", ",;\t"))
+    assert [(row.number, row.values) for row in rows if row.problem is None] == [
+        (1, ["name", "x"]),
+        (2, ["a\nb", "1"]),
+        (9, ['h;"', "6"]),
+    ]
+    assert [(str(row.problem).removeprefix(f"{file}:"), row.values) for row in rows if row.problem is not None] == [
+        ("4: is no row of a csv (a quote is not closed)", ["c", "2"]),
+        ("5: is no row of a csv (a quote is not closed)", ["d", "3"]),
+        ("6: is no text in UTF-8 (invalid continuation byte)", ["e\ufffd", "4"]),
+        ("7: is no row of a csv (';' expected after '\"')", ['f"g', "5"]),
+    ]
+    file.write_bytes(b'"name,x\na,1\n')
+    with pytest.raises(DataError, match=r"a\.csv:1: is no row of a csv \(a quote is not closed\)"):
+        list(read_rows(file, "table"))
+    for text in (b"", b"\xef\xbb\xbf", b"\n\n"):
+        file.write_bytes(text)
+        assert not list(read_rows(file, "table"))
+    with pytest.raises(DataError, match=r"cannot be read \(is a directory\)"):
+        list(read_rows(tmp_path, "table"))

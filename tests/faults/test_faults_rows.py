@@ -125,6 +125,24 @@ class Spoilt:
         return [file.name for file in files]
 
 
+def queries(dirty, clean) -> list[str]:
+    """Lines of three queries that go; lines of no query, and of one that stands elsewhere, which alone go."""
+    lines = (dirty / "train.txt").read_text().splitlines()
+    names = list(dict.fromkeys(line.split()[1] for line in lines))
+    first = {name: next(place for place, line in enumerate(lines) if line.split()[1] == name) for name in names}
+    lines[first[names[3]]] = "9" * 5000 + lines[first[names[3]]][1:]
+    lines[first[names[5]]] += " caf\udce9"
+    lines[first[names[7]]] = lines[first[names[7]]][:60]
+    gone = [names[place] for place in (3, 5, 7)]
+    (clean / "train.txt").write_text("".join(f"{line}\n" for line in lines if line.split()[1] not in gone))
+    lines.append(lines[0])
+    at = first[names[-1]]
+    text = "\n".join([*lines[:at], "words", "1 qi", *lines[at:]])
+    (dirty / "train.txt").write_bytes(text.encode(errors="surrogateescape"))
+    places = [*(first[name] + 1 for name in gone), at + 1, at + 2, len(lines) + 2]
+    return [f"train.txt:{place}" for place in places]
+
+
 def archives(dirty, clean, features, labels="") -> list[str]:
     """Arrays of clips: not finite (the first), wide as no other, one that is none; labels out of range."""
     held = {file: dict(np.load(dirty / file)) for file in (features, labels) if file}
@@ -249,6 +267,7 @@ CASES: dict[str, tuple[str, dict[str, object], Plant]] = {
         {"steps_per_epoch": 3},
         Entries("clips.json", [3, {"clip": "x", "label": 2}, {"label": 1}], "clip", 1),
     ),
+    "queries": ("ltr.LetorFiles", {"val": None, "test": None}, queries),
     "arrays of clips": (
         "anomaly.UCSDPed2",
         {"steps_per_epoch": 3},

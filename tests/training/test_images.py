@@ -140,9 +140,3 @@ def test_a_jpeg_with_a_thumbnail_and_something_behind_it_is_whole(tmp_path):
 def test_floats_up_to_one_are_no_black_picture(tmp_path):
     Image.fromarray(np.array([[0.0, 0.5, 1.0, np.nan]], dtype=np.float32)).save(tmp_path / "a.tif")
     assert read_image(tmp_path / "a.tif")[0].tolist() == [[0, 128, 255, 0]]
-
-
-def test_colours_that_cannot_become_rgb_are_told(tmp_path):
-    Image.new("LAB", (4, 4)).save(tmp_path / "a.tif")
-    with pytest.raises(DataError, match=r"a\.tif: the image is damaged"):
-        read_image(tmp_path / "a.tif")

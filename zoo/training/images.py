@@ -75,11 +75,11 @@ def _check_whole(file: Path, kind: str | None) -> None:
     if kind == "PNG":
         with Image.open(file) as opened:
             opened.verify()
-    elif kind in ("JPEG", "MPO") and not _comes_to_its_end(file.read_bytes()):
+    elif kind in ("JPEG", "MPO") and not comes_to_its_end(file.read_bytes()):
         raise OSError("image file is truncated: it has no end")
 
 
-def _comes_to_its_end(jpeg: bytes) -> bool:
+def comes_to_its_end(jpeg: bytes) -> bool:
     """Whether the end of the image stands anywhere behind its first scan; that of a thumbnail stands before."""
     place = 2
     while jpeg[place : place + 1] == b"\xff" and place + 4 <= len(jpeg):

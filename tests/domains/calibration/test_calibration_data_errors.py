@@ -169,7 +169,7 @@ def test_npz_files(made):
     assert wrong(offset=None) == f"{file}: has no array offset; there are jpeg, label, name"
     labels = good["label"].copy()
     labels[7] = 10
-    assert wrong(label=labels) == f"{file}: image 7 has the label 10, classes.txt names 10 classes (0 to 9)"
+    assert wrong(label=labels) == f"{file}: image 7 has the label 10, expected 0 to 9 (classes.txt names 10 classes)"
     assert wrong(jpeg=good["jpeg"][:5000]).startswith(
         f"{file}: the offsets do not rise within the 5000 bytes of 'jpeg'"
     )
@@ -256,11 +256,11 @@ def test_cub_tables(made):
         rf"{re.escape(str(labels))}:\d+: image 3 has '²', expected a whole number from 1", told(items(CUB200, root))
     )
     labels.write_text(good.replace("3 1\n", "", 1))
-    assert told(items(CUB200, root)) == f"{labels}: has no line for image 3, which images.txt names"
+    assert told(items(CUB200, root)) == f"{root / 'images.txt'}:3: image 3 has no line in image_class_labels.txt"
     labels.write_text(good.replace("3 1\n", "3\n", 1))
     assert told(items(CUB200, root)) == f"{labels}:3: expected two columns separated by a space, got '3'"
     labels.write_text(good.replace("40 4\n", "40 5\n"))
-    assert told(items(CUB200, root)) == f"{labels}: there is a class 5, but classes.txt names 4 classes"
+    assert told(items(CUB200, root)) == f"{labels}:40: there is a class 5, but classes.txt names 4 classes"
     labels.write_text(good)
     image = next((root / "images").rglob("*_0002.jpg"))
     image.unlink()

@@ -231,7 +231,7 @@ def test_a_cut_json(made):
     (root / "points.json").write_text(text[:500])
     assert told(root, reading(PointsJSON, root)).startswith("ROOT/points.json:1: is no json (")
     (root / "points.json").write_bytes(b"\xff\xfe\x00")
-    assert told(root, reading(PointsJSON, root)).startswith("ROOT/points.json: is no text file (")
+    assert told(root, reading(PointsJSON, root)).startswith("ROOT/points.json: is no text file in UTF-8 (")
 
 
 def test_no_labels_at_all(made):
@@ -289,7 +289,7 @@ def _reads(root, split) -> bool:
 def test_a_table_of_bytes(made):
     root = made(PointTable)
     (root / "points.csv").write_bytes(b"\x89PNG\r\n\x1a\n\xff\xff")
-    assert told(root, reading(PointTable, root)).startswith("ROOT/points.csv: is no text file (")
+    assert told(root, reading(PointTable, root)).startswith("ROOT/points.csv:1: is no text in UTF-8 (")
 
 
 def test_boxes(made):

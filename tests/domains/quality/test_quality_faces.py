@@ -39,7 +39,7 @@ def test_the_most_confident_of_several_faces(tmp_path, order):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (["a.jpg,1,2,3"], ":2: the box 1, 2, 3,  is not complete; leave all four empty for no face"),
+        (["a.jpg,1,2,3"], ":2: has 4 values, the head 5"),
         (["a.jpg,1,2,x,4"], ":2: 'x' is no number"),
         (["a.jpg,1,2,inf,4"], ":2: the box 1, 2, inf, 4 is not complete"),
         (["b.jpg,1,2,3,4", "a.jpg,5,2,5,4"], ":3: the box 5, 2, 5, 4 is empty: right must exceed left, bottom top"),

@@ -43,7 +43,7 @@ def test_a_portrait(tmp_path):
         (None, "FILE: there is no such table"),
         ("", "FILE: the table holds no line with an image"),
         (f"{HEADER}\n", "FILE: the table holds no line with an image"),
-        (b"\xff\xd8\xff\xe0", "FILE: is no text file (invalid start byte at byte 0)"),
+        (b"\xff\xd8\xff\xe0", "FILE:1: is no text in UTF-8 (invalid start byte)"),
         (
             f"{HEADER.replace('JOD', 'JODs')}\n{GOOD}\n",
             "FILE:1: has no column 'JOD', only IMAGE PATH, JODs, IMAGE, SCENE, CONDITION; did you mean 'JODs'?",
@@ -155,4 +155,4 @@ def test_line_numbers_count_quoted_line_breaks(tmp_path):
     file = tmp_path / "scores.csv"
     file.write_text('path,score\n"a\nb.jpg",1\nc.jpg,x\n')
     lines = read_table(file, ("path", "score"))
-    assert [line.number for line in lines] == [3, 4]
+    assert [line.number for line in lines] == [2, 4]

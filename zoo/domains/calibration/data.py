@@ -92,6 +92,10 @@ class ImageData(ZooData):
 
     # -- what they share
 
+    def usable(self, found: Pictures) -> Pictures:
+        """Without the images that are known not to be readable, on which no split may depend."""
+        return found.only(np.array(self.kept(range(len(found)), found.made_of), dtype=np.int64))
+
     def view(self, split: Split) -> View:
         """What happens to the images of a split."""
         return self.train_view if split == "train" else self.test_view
@@ -137,7 +141,7 @@ class ImageData(ZooData):
 
     def _beside(self, other: ImageData, root: Path) -> Path:
         """Where another data set lies: made up if this one is, else beside this one, else in the usual places."""
-        other.seed, other.on_error = self.seed, self.on_error
+        other.seed, other.on_error, other.skipped = self.seed, self.on_error, self.skipped
         other.use_synthesized = self.use_synthesized and self.root is None
         place = root.parent / other.dataset
         if not other.use_synthesized and place.is_dir() and place != root:

@@ -91,11 +91,15 @@ class CIFARData(ImageData):
         """Positions of training and validation images."""
         return shuffled_split(len(labels), round(self.val_fraction * len(labels)), self.split_seed)
 
+    def forget(self) -> None:
+        """The files are read anew."""
+        self._read.clear()
+
     def part(self, root: Path, test: bool, split: Split) -> Pictures:
         """All images of the official training or test part, in the view of a split."""
         key = root, test
         if key not in self._read:
-            self._read[key] = read_cifar(root, self.classes, test)
+            self._read[key] = read_cifar(root, self.classes, test, self.spare)
         images, labels, names = self._read[key]
         return Pictures(Arrays(images), labels, names, self.view(split), self.statistics_of(split))
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy._core.multiarray
 
-from zoo.training import DataError
+from zoo.domains.calibration.data_items import usable_labels
+from zoo.training import DataError, refuse
 from zoo.training.choices import nearest
 
 PIXELS = 3 * 32 * 32
@@ -34,13 +35,16 @@ FILES = {
 }
 
 
-def read_cifar(root: Path, classes: int, test: bool) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def read_cifar(
+    root: Path, classes: int, test: bool, spare: Callable[[DataError], None] = refuse
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Reads one part of CIFAR.
 
     Args:
         root: The folder that holds the official folder, or that folder itself.
         classes: 10 or 100 (the fine labels).
         test: The test part; else the training part.
+        spare: What is done about an image with a label that is out of range; it is left out.
 
     Returns:
         ``(N, 3, 32, 32)`` uint8, ``(N,)`` int64 labels, N names.
@@ -50,7 +54,7 @@ def read_cifar(root: Path, classes: int, test: bool) -> tuple[np.ndarray, np.nda
     """
     files, binary = _files(root, classes, test)
     read = _binary if binary else _python
-    parts = [read(file, classes) for file in files]
+    parts = [read(file, classes, spare) for file in files]
     names = [name for _, _, found in parts for name in found]
     return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]), names
 
@@ -92,7 +96,7 @@ class _Plain(pickle.Unpickler):
         return found
 
 
-def _python(file: Path, classes: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def _python(file: Path, classes: int, spare: Callable[[DataError], None]) -> tuple[np.ndarray, np.ndarray, list[str]]:
     try:
         with file.open("rb") as stream:
             content = _Plain(stream, encoding="latin1").load()
@@ -111,10 +115,10 @@ def _python(file: Path, classes: int) -> tuple[np.ndarray, np.ndarray, list[str]
     names = [str(name) for name in content.get("filenames", [])]
     if len(names) != len(pixels):
         names = [f"{file.name}/{number}" for number in range(len(pixels))]
-    return pixels.reshape(-1, 3, 32, 32), _checked(file, labels, classes), names
+    return _checked(file, pixels, labels, names, classes, spare)
 
 
-def _binary(file: Path, classes: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def _binary(file: Path, classes: int, spare: Callable[[DataError], None]) -> tuple[np.ndarray, np.ndarray, list[str]]:
     head = 1 if classes == 10 else 2  # CIFAR-100: the coarse label first
     content = np.fromfile(file, dtype=np.uint8)
     if not len(content) or len(content) % (PIXELS + head):
@@ -123,11 +127,18 @@ def _binary(file: Path, classes: int) -> tuple[np.ndarray, np.ndarray, list[str]
         )
     rows = content.reshape(-1, PIXELS + head)
     names = [f"{file.name}/{number}" for number in range(len(rows))]
-    return rows[:, head:].reshape(-1, 3, 32, 32), _checked(file, rows[:, head - 1], classes), names
+    return _checked(file, rows[:, head:], rows[:, head - 1], names, classes, spare)
 
 
-def _checked(file: Path, labels: np.ndarray, classes: int) -> np.ndarray:
-    wrong = np.flatnonzero((labels < 0) | (labels >= classes)) if labels.dtype.kind in "iu" else np.arange(1)
-    if len(wrong):
-        raise DataError(f"{file}: image {wrong[0]} has the label {labels[wrong[0]]}, expected 0 to {classes - 1}")
-    return labels.astype(np.int64)
+def _checked(
+    file: Path,
+    pixels: np.ndarray,
+    labels: np.ndarray,
+    names: list[str],
+    classes: int,
+    spare: Callable[[DataError], None],
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """The images whose labels are in range."""
+    good = usable_labels(labels, range(classes), str(file), spare)
+    found = pixels if len(good) == len(pixels) else pixels[good]
+    return found.reshape(-1, 3, 32, 32), labels[good].astype(np.int64), [names[int(index)] for index in good]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -14,8 +15,10 @@ from zoo.domains.calibration.data_longtail import Validation
 from zoo.domains.calibration.data_splits import check_share, split_by_class
 from zoo.domains.calibration.data_synthesis_files import synthesize_cub
 from zoo.domains.calibration.data_views import IMAGENET, View
-from zoo.training import DataError, Split
+from zoo.training import DataError, Split, refuse, usable
 from zoo.training.choices import check_choice
+from zoo.training.documents import read_text
+from zoo.training.paths import is_there
 
 RESIZE, SIZE = 256, 224
 TABLES = ("images.txt", "image_class_labels.txt", "train_test_split.txt")
@@ -82,10 +85,10 @@ class CUB200(ImageData):
     def pictures(self, root: Path, split: Split) -> Pictures:
         """The images of a split."""
         root = root / "CUB_200_2011" if (root / "CUB_200_2011").is_dir() else root
-        paths, labels, train, self.class_names = read_cub(root)
-        places = [f"{root / TABLES[0]}:{number}" for number in range(1, len(paths) + 1)]
+        paths, labels, train, places, self.class_names = read_cub(root, self.spare)
         source = Files([root / "images" / path for path in paths], places)
-        whole = Pictures(source, labels, paths, self.view(split), self.statistics)
+        whole = self.usable(Pictures(source, labels, paths, self.view(split), self.statistics))
+        labels, train = whole.labels, train[whole.chosen]
         if split == "test" or (split == "val" and self.val == "test"):
             return whole.only(np.flatnonzero(~train))
         training = np.flatnonzero(train)
@@ -99,49 +102,74 @@ class CUB200(ImageData):
         synthesize_cub(root, self.seed)
 
 
-def read_cub(root: Path) -> tuple[list[str], np.ndarray, np.ndarray, list[str]]:
+def read_cub(
+    root: Path, spare: Callable[[DataError], None] = refuse
+) -> tuple[list[str], np.ndarray, np.ndarray, list[str], list[str]]:
     """Reads the tables.
 
+    Args:
+        root: Of the tables.
+        spare: What is done about an image that cannot be used; it is left out.
+
     Returns:
-        Paths below ``images``, ``(N,)`` labels from 0, ``(N,)`` bool True for training, and the class names.
+        Paths below ``images``, ``(N,)`` labels from 0, ``(N,)`` bool True for training, the lines that name the images,
+        and the class names.
 
     Raises:
         DataError: A table is missing, a line malformed, an image without a row in one of them, or a file is missing.
     """
-    paths, classes, parts = (_table(root / name) for name in TABLES)
-    for name, table in zip(TABLES[1:], (classes, parts), strict=True):
-        missing = next((image for image in paths if image not in table), None)
-        if missing is not None:
-            raise DataError(f"{root / name}: has no line for image {missing}, which {TABLES[0]} names")
-    labels = [_number(root / TABLES[1], classes, image, range(1, 100_000)) - 1 for image in paths]
-    train = [_number(root / TABLES[2], parts, image, range(2)) for image in paths]
-    names = _class_names(root, paths, labels)
-    for line, path in enumerate(paths.values(), start=1):
-        if not (root / "images" / path).is_file():
-            raise DataError(f"{root / TABLES[0]}:{line}: there is no image {root / 'images' / path}")
-    return list(paths.values()), np.array(labels, dtype=np.int64), np.array(train, dtype=bool), names
+    paths, classes, parts = (_table(root / name, spare) for name in TABLES)
+    given, seen = _class_names(root), dict[str, int]()
+
+    def entry(image: str) -> tuple[str, int, int, str]:
+        line, path = paths[image]
+        place = f"{root / TABLES[0]}:{line}"
+        for name, table in zip(TABLES[1:], (classes, parts), strict=True):
+            if image not in table:
+                raise DataError(f"{place}: image {image} has no line in {name}")
+        label = _number(root / TABLES[1], classes, image, range(1, 100_000)) - 1
+        if given is not None and label >= len(given):
+            what = f"there is a class {label + 1}, but classes.txt names {len(given)} classes"
+            raise DataError(f"{root / TABLES[1]}:{classes[image][0]}: {what}")
+        train = _number(root / TABLES[2], parts, image, range(2))
+        if seen.setdefault(path, line) != line:
+            raise DataError(f"{place}: {path} stands in line {seen[path]} too")
+        if not is_there(root / "images" / path):
+            raise DataError(f"{place}: there is no image {root / 'images' / path}")
+        return path, label, train, place
+
+    found = usable(paths, entry, spare)
+    if not found:
+        raise DataError(f"{root / TABLES[0]}: names no image that can be used")
+    labels, train = np.array([one[1] for one in found]), np.array([one[2] for one in found], dtype=bool)
+    folders = {label: path.split("/")[0] for path, label, _, _ in found}
+    names = given or [folders.get(label, str(label + 1)) for label in range(max(labels) + 1)]
+    return [one[0] for one in found], labels, train, [one[3] for one in found], names
 
 
-def _table(file: Path) -> dict[str, str]:
-    if not file.is_file():
-        raise DataError(f"{file}: there is no such table; the root must hold {', '.join(TABLES)} and images")
-    rows: dict[str, str] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
+def _table(file: Path, spare: Callable[[DataError], None]) -> dict[str, tuple[int, str]]:
+    """Line and value of every key."""
+    rows: dict[str, tuple[int, str]] = {}
+
+    def add(numbered: tuple[int, str]) -> None:
+        number, line = numbered
         key, _, value = line.strip().partition(" ")
         if not value:
             raise DataError(f"{file}:{number}: expected two columns separated by a space, got {line[:60]!r}")
         if key in rows:
             raise DataError(f"{file}:{number}: image {key} comes twice")
-        rows[key] = value.strip()
+        rows[key] = number, value.strip()
+
+    text = read_text(file, f"table; the root must hold {', '.join(TABLES)} and images")
+    usable(((number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()), add, spare)
     if not rows:
         raise DataError(f"{file}: is empty")
     return rows
 
 
-def _number(file: Path, table: dict[str, str], image: str, allowed: range) -> int:
-    value = table[image]
-    if not value.isdecimal() or int(value) not in allowed:
-        line = list(table).index(image) + 1  # a line per key, see _table
+def _number(file: Path, table: dict[str, tuple[int, str]], image: str, allowed: range) -> int:
+    line, value = table[image]
+    if not value.isdecimal() or int(value[:9]) not in allowed:
         raise DataError(
             f"{file}:{line}: image {image} has {value!r}, expected a whole number from {allowed.start}"
             + (f" to {allowed[-1]}" if len(allowed) == 2 else "")
@@ -149,16 +177,7 @@ def _number(file: Path, table: dict[str, str], image: str, allowed: range) -> in
     return int(value)
 
 
-def _class_names(root: Path, paths: dict[str, str], labels: Sequence[int]) -> list[str]:
-    """From ``classes.txt``, else the folders of the images."""
-    if (root / "classes.txt").is_file():
-        found = _table(root / "classes.txt")
-        names = list(found.values())
-    else:
-        folders = {label: path.split("/")[0] for path, label in zip(paths.values(), labels, strict=True)}
-        names = [folders.get(label, str(label + 1)) for label in range(max(labels) + 1)]
-    if max(labels) >= len(names):
-        raise DataError(
-            f"{root / TABLES[1]}: there is a class {max(labels) + 1}, but classes.txt names {len(names)} classes"
-        )
-    return names
+def _class_names(root: Path) -> list[str] | None:
+    """From ``classes.txt``, where there is one."""
+    file = root / "classes.txt"
+    return [name for _, name in _table(file, refuse).values()] if os.path.lexists(file) else None

@@ -16,6 +16,7 @@ from zoo.domains.calibration.data_views import IMAGENET, Statistics, View
 from zoo.errors import InputError
 from zoo.training import DataError, Split, usable
 from zoo.training.choices import nearest
+from zoo.training.paths import below, is_there
 
 Channels = tuple[float, float, float]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -79,10 +80,6 @@ class UserImages(ImageData):
             drop_last,
         )  # fmt: skip
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
-
-    def usable(self, found: Pictures) -> Pictures:
-        """Without the images that are known not to be readable."""
-        return found.only(np.array(self.kept(range(len(found)), found.made_of), dtype=np.int64))
 
     def held_out(self, labels: np.ndarray, given: set[Split], split: Split) -> np.ndarray:
         """Positions of a split among the training images, of which the splits that are not given are held out.
@@ -261,6 +258,7 @@ class ImageTable(UserImages):
         """The images of a split."""
         rows = read_table(root / self.table, *self.columns, self.spare)
         named = usable(rows, lambda row: (row, _split(row)), self.spare)
+        named = self.kept(named, lambda pair: pair[0].path)
         rows, splits = [row for row, _ in named], [name for _, name in named]
         self.class_names = label_names([row.label for row in rows])
         given: set[Split] = set(splits)
@@ -269,12 +267,12 @@ class ImageTable(UserImages):
         if not own:
             raise DataError(f"{root / self.table}: has no row of the split train")
         labels = np.array([self.class_names.index(row.label) for row in own], dtype=np.int64)
-        files = [root / row.path for row in own]
+        files = [below(root, row.path) for row in own]
         for row, file in zip(own, files, strict=True):
-            if self.on_error == "stop" and not file.is_file():
+            if self.on_error == "stop" and not is_there(file):
                 raise DataError(f"{row.place}: there is no image {file}")
         source = Files(files, [row.place for row in own])
-        found = self.usable(Pictures(source, labels, [row.path for row in own], self.view(split), self.statistics))
+        found = Pictures(source, labels, [row.path for row in own], self.view(split), self.statistics)
         return found if wanted != "train" else found.only(self.held_out(found.labels, given, split))
 
     def make(self, root: Path) -> None:

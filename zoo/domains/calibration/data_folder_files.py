@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +11,7 @@ import numpy as np
 from zoo.domains.calibration.data_items import Files, image_paths
 from zoo.training import DataError, refuse, usable
 from zoo.training.choices import nearest
+from zoo.training.documents import Cells, read_rows
 from zoo.training.images import IMAGE_SUFFIXES
 
 
@@ -76,35 +76,42 @@ def read_table(
         path: Name of the column of paths.
         label: Name of the column of labels.
         split: Name of the column of splits; may be absent from the table.
-        spare: What is done about a line that lacks a value; such a line is left out.
+        spare: What is done about a line that cannot be used; such a line is left out.
 
     Raises:
-        DataError: The table cannot be read, lacks a column, or a line lacks a value; names file and line.
+        DataError: The table cannot be read, lacks a column, or a line lacks a value, has a label that is not finite, or
+            names an image again; names file and line.
     """
     if not table.is_file():
         there = sorted(file.name for file in table.parent.glob("*.csv")) if table.parent.is_dir() else []
         raise DataError(f"{table}: there is no such table{nearest(table.name, there)}")
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            columns = list(reader.fieldnames or ())
-            for wanted in (path, label):
-                if wanted not in columns:
-                    raise DataError(
-                        f"{table}:1: has no column {wanted!r}; there are {', '.join(columns) or 'none'}"
-                        f"{nearest(wanted, columns)}"
-                    )
+    cells = read_rows(table, "table")
+    head = next(cells, None)
+    columns = head.values if head is not None else []
+    for wanted in (path, label):
+        if wanted not in columns:
+            there = f"there are {', '.join(columns) or 'none'}{nearest(wanted, columns)}"
+            raise DataError(f"{table}:1: has no column {wanted!r}; {there}")
 
-            def line(row: dict[str, str]) -> Row:
-                place = f"{table}:{reader.line_num}"
-                for wanted in (path, label, *([split] if split in columns else [])):
-                    if not (row[wanted] or "").strip():
-                        raise DataError(f"{place}: has no {wanted}")
-                return Row(place, row[path].strip(), row[label].strip(), (row.get(split) or "").strip())
+    seen: dict[str, int] = {}
 
-            rows = usable(reader, line, spare)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table}: is no readable csv ({error})") from error
+    def line(cells: Cells) -> Row:
+        place = f"{table}:{cells.number}"
+        if cells.problem is not None:
+            raise cells.problem
+        if len(cells.values) != len(columns):
+            raise DataError(f"{place}: has {len(cells.values)} values, the head {len(columns)}")
+        row = {column: value.strip() for column, value in zip(columns, cells.values, strict=True)}
+        for wanted in (path, label, *([split] if split in columns else [])):
+            if not row[wanted]:
+                raise DataError(f"{place}: has no {wanted}")
+        if row[label].lower().lstrip("+-") in ("nan", "inf", "infinity"):
+            raise DataError(f"{place}: {label} is {row[label]}, not a finite number")
+        if seen.setdefault(row[path], cells.number) != cells.number:
+            raise DataError(f"{place}: {row[path]} stands in line {seen[row[path]]} too")
+        return Row(place, row[path], row[label], row.get(split, ""))
+
+    rows = usable(cells, line, spare)
     if not rows:
         raise DataError(f"{table}: holds no line below its head")
     return rows

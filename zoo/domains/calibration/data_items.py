@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from zoo.domains.calibration.data_views import Statistics, View, normalised
-from zoo.training import DataError
+from zoo.training import DataError, refuse
 from zoo.training.images import IMAGE_SUFFIXES, read_image
 
 
@@ -148,19 +148,49 @@ class Joined:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def made_of(self, index: int) -> str:
+        """See :meth:`Pictures.made_of`."""
+        part, place = self._place(index)
+        return part.made_of(place)
+
     def item(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """An item of the part that holds it."""
-        part = int(np.searchsorted(self._starts, index, side="right")) - 1
-        return self.parts[part].item(index - int(self._starts[part]), rng)
+        part, place = self._place(index)
+        return part.item(place, rng)
+
+    def _place(self, index: int) -> tuple[Pictures, int]:
+        number = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return self.parts[number], index - int(self._starts[number])
 
 
 def image_paths(folder: Path) -> list[Path]:
-    """The images below a folder, in the order of their paths."""
-    return sorted(
-        file
-        for file in folder.rglob("*")
-        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()
-    )
+    """What is called an image below a folder, in the order of the paths; links to nowhere and folders too."""
+    seen = (file for file in folder.rglob("*") if not file.name.startswith("."))
+    return sorted(file for file in seen if file.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def usable_labels(
+    labels: np.ndarray, allowed: range, place: str, spare: Callable[[DataError], None] = refuse, why: str = ""
+) -> np.ndarray:
+    """Positions of the images whose label is one of the whole numbers that are allowed.
+
+    Args:
+        labels: ``(N,)`` as stored.
+        allowed: Labels.
+        place: What errors call the file.
+        spare: What is done about an image with another label; it is left out.
+        why: Follows what is expected in errors.
+
+    Raises:
+        DataError: The labels are no numbers, or ``spare`` raises; names file and image.
+    """
+    if labels.dtype.kind not in "iuf":
+        raise DataError(f"{place}: the labels are {labels.dtype}, expected whole numbers")
+    right = (labels >= allowed.start) & (labels < allowed.stop) & (labels == np.floor(labels))
+    for index in np.flatnonzero(~right):
+        expected = f"{allowed.start} to {allowed.stop - 1}{why}"
+        spare(DataError(f"{place}: image {index} has the label {labels[index]}, expected {expected}"))
+    return np.flatnonzero(right)
 
 
 def collate(batch: list[dict[str, Any]]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -10,12 +11,14 @@ import numpy as np
 
 from zoo.domains.calibration.data import ImageData
 from zoo.domains.calibration.data_cifar_files import CIFAR10_NAMES
-from zoo.domains.calibration.data_items import Arrays, Pictures
+from zoo.domains.calibration.data_items import Arrays, Pictures, usable_labels
 from zoo.domains.calibration.data_splits import balanced_parts
 from zoo.domains.calibration.data_synthesis import synthesize_jpeg
 from zoo.domains.calibration.data_views import CIFAR, View
 from zoo.errors import InputError
-from zoo.training import DataError, Split
+from zoo.training import DataError, Split, refuse
+from zoo.training.documents import read_text
+from zoo.training.images import comes_to_its_end
 
 SIZE = 32
 KEYS = ("jpeg", "offset", "label")
@@ -84,10 +87,13 @@ class CIFAR10JPEG(ImageData):
         names = read_classes(root / "classes.txt")
         self.class_names = names
         file = root / ("test.npz" if split == "test" else "train.npz")
-        packed = Packed(file, len(names))
-        chosen = np.arange(len(packed.labels))
-        if split != "test":
-            chosen = self._part(packed.labels, split)
+        packed = Packed(file, len(names), self.spare)
+        known = self.kept(packed.good.tolist(), lambda index: f"{file.name}:{packed.names[index]}")
+        chosen = np.array(known, dtype=np.int64)
+        if split != "test" and self.looking:  # for what cannot be used, which the draw must not depend on
+            chosen = chosen if split == "train" else chosen[:0]
+        elif split != "test":
+            chosen = chosen[self._part(packed.labels[chosen], split)]
         images, wrong = packed.decode(chosen, strict=self.on_error == "stop")
         ids = [packed.names[int(index)] for index in chosen]
         source = Arrays(images, wrong, f"{file.name}:")
@@ -95,6 +101,8 @@ class CIFAR10JPEG(ImageData):
 
     def _part(self, labels: np.ndarray, split: Split) -> np.ndarray:
         kinds = len(np.unique(labels))
+        if not kinds:
+            return np.zeros(0, dtype=np.int64)
         held = self.val_size or max(1, round(0.1 * len(labels) / kinds)) * kinds
         if self.train_size is not None:
             val, train = balanced_parts(labels, (held, self.train_size), self.split_seed)
@@ -114,9 +122,7 @@ def read_classes(file: Path) -> list[str]:
     Raises:
         DataError: There is no such file, it is empty, or a name comes twice.
     """
-    if not file.is_file():
-        raise DataError(f"{file}: there is no such list of class names")
-    names = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    names = [line.strip() for line in read_text(file, "list of class names").splitlines() if line.strip()]
     if not names:
         raise DataError(f"{file}: holds no class name")
     for number, name in enumerate(names, start=1):
@@ -131,35 +137,39 @@ class Packed:
     Args:
         file: The npz.
         classes: Number of classes.
+        spare: What is done about an image with a label that is out of range; it is not ``good``.
+
+    Attributes:
+        good: Indices of the images with a label.
 
     Raises:
-        DataError: The file cannot be read, an array is missing or does not fit, a label is out of range.
+        DataError: The file cannot be read, or an array is missing or does not fit.
     """
 
-    def __init__(self, file: Path, classes: int) -> None:
+    def __init__(self, file: Path, classes: int, spare: Callable[[DataError], None] = refuse) -> None:
         self.file = file
         arrays = _load(file)
         self.jpeg, self.offset, self.labels = (arrays[key] for key in KEYS)
         size = len(self.labels)
-        if self.offset.shape != (size + 1,) or self.labels.ndim != 1 or self.labels.dtype.kind not in "iu":
+        if self.offset.shape != (size + 1,) or self.labels.ndim != 1:
             raise DataError(
                 f"{file}: {size} labels of shape {self.labels.shape} need {size + 1} offsets, "
                 f"there are {self.offset.shape}"
             )
-        if self.jpeg.dtype != np.uint8 or (np.diff(self.offset) <= 0).any() or self.offset[-1] > len(self.jpeg):
+        if self.jpeg.dtype != np.uint8 or self.jpeg.ndim != 1 or self.offset.dtype.kind not in "iu":
+            raise DataError(f"{file}: 'jpeg' is {self.jpeg.dtype} {self.jpeg.shape}, 'offset' {self.offset.dtype}")
+        if (self.offset[1:] <= self.offset[:-1]).any() or self.offset[0] < 0 or self.offset[-1] > len(self.jpeg):
             raise DataError(
                 f"{file}: the offsets do not rise within the {len(self.jpeg)} bytes of 'jpeg'; is the file cut short?"
             )
-        wrong = np.flatnonzero((self.labels < 0) | (self.labels >= classes))
-        if len(wrong):
-            raise DataError(
-                f"{file}: image {wrong[0]} has the label {self.labels[wrong[0]]}, classes.txt names {classes} classes "
-                f"(0 to {classes - 1})"
-            )
-        self.labels = self.labels.astype(np.int64)
+        why = f" (classes.txt names {classes} classes)"
+        self.good = usable_labels(self.labels, range(classes), str(file), spare, why)
+        self.labels = np.nan_to_num(self.labels, posinf=0, neginf=0).astype(np.int64)
         self.names = [str(name) for name in arrays.get("name", np.arange(size))]
         if len(self.names) != size:
             raise DataError(f"{file}: {len(self.names)} names for {size} labels")
+        if len(set(self.names)) < size:  # what is left out goes by its name
+            self.names = [f"{name}#{index}" for index, name in enumerate(self.names)]
 
     def decode(self, chosen: np.ndarray, strict: bool) -> tuple[np.ndarray, dict[int, str]]:
         """Decodes some images.
@@ -181,8 +191,10 @@ class Packed:
             content = self.jpeg[self.offset[index] : self.offset[index + 1]].tobytes()
             try:
                 with Image.open(io.BytesIO(content)) as picture:
+                    if not comes_to_its_end(content):
+                        raise OSError("it is cut off")
                     pixels = np.asarray(picture.convert("RGB"))
-            except (OSError, SyntaxError, ValueError) as error:
+            except Exception as error:  # a damaged image raises almost anything
                 wrong[place] = f"{self.file}: image {index} ({self.names[index]}) cannot be decoded ({error})"
             else:
                 if pixels.shape != (SIZE, SIZE, 3):

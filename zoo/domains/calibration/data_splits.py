@@ -35,7 +35,7 @@ def split_by_class(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.n
         Training positions and validation positions, class by class.
     """
     random = np.random.RandomState(seed)
-    train, val = [], []
+    train, val = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for label in np.unique(labels):
         order = np.flatnonzero(labels == label)
         random.shuffle(order)

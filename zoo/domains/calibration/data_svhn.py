@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from zoo.domains.calibration.data import ImageData
-from zoo.domains.calibration.data_items import Arrays, Pictures
+from zoo.domains.calibration.data_items import Arrays, Pictures, usable_labels
 from zoo.domains.calibration.data_splits import check_share, shuffled_split
 from zoo.domains.calibration.data_synthesis import synthesize_svhn
 from zoo.domains.calibration.data_views import CIFAR, View
-from zoo.training import DataError, Split
+from zoo.training import DataError, Split, refuse
 
 SIZE = 32
 
@@ -69,8 +70,8 @@ class SVHN(ImageData):
     def pictures(self, root: Path, split: Split) -> Pictures:
         """The images of a split."""
         part = "test" if split == "test" else "train"
-        images, labels = read_svhn(root / f"{part}_32x32.mat")
-        names = [f"{part}/{number}" for number in range(len(labels))]
+        images, labels, numbers = read_svhn(root / f"{part}_32x32.mat", self.spare)
+        names = [f"{part}/{number}" for number in numbers]
         found = Pictures(Arrays(images), labels, names, self.view(split), self.statistics)
         if split == "test":
             return found
@@ -82,11 +83,15 @@ class SVHN(ImageData):
         synthesize_svhn(root, self.seed)
 
 
-def read_svhn(file: Path) -> tuple[np.ndarray, np.ndarray]:
+def read_svhn(file: Path, spare: Callable[[DataError], None] = refuse) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Reads a Matlab file of SVHN.
 
+    Args:
+        file: The file.
+        spare: What is done about an image with a label that is out of range; it is left out.
+
     Returns:
-        ``(N, 3, 32, 32)`` uint8 and ``(N,)`` labels, the digits.
+        ``(N, 3, 32, 32)`` uint8, ``(N,)`` labels, the digits, and the ``(N,)`` numbers of the images in the file.
 
     Raises:
         DataError: The file is missing or damaged, or a label is out of range; names it.
@@ -106,8 +111,6 @@ def read_svhn(file: Path) -> tuple[np.ndarray, np.ndarray]:
         raise DataError(
             f"{file}: X is {images.dtype} {images.shape} with {len(labels)} labels, expected uint8 (32, 32, 3, N)"
         )
-    wrong = np.flatnonzero((labels < 1) | (labels > 10))
-    if len(wrong):
-        label = labels[wrong[0]]
-        raise DataError(f"{file}: image {wrong[0]} has the label {label}, expected 1 to 10 (10 is the digit 0)")
-    return np.ascontiguousarray(images.transpose(3, 2, 0, 1)), (labels % 10).astype(np.int64)
+    good = usable_labels(labels, range(1, 11), str(file), spare, " (10 is the digit 0)")
+    images = images if len(good) == len(labels) else images[..., good]
+    return np.ascontiguousarray(images.transpose(3, 2, 0, 1)), labels[good].astype(np.int64) % 10, good

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -12,8 +13,10 @@ from zoo.domains.calibration.data_items import Files, Pictures, image_paths
 from zoo.domains.calibration.data_splits import check_share, split_by_class
 from zoo.domains.calibration.data_synthesis_files import synthesize_tiny
 from zoo.domains.calibration.data_views import IMAGENET, View
-from zoo.training import DataError, Split
+from zoo.training import DataError, Split, refuse, usable
 from zoo.training.choices import nearest
+from zoo.training.documents import read_text
+from zoo.training.paths import is_there
 
 SIZE = 64
 
@@ -78,15 +81,15 @@ class TinyImageNet(ImageData):
         root = root / "tiny-imagenet-200" if (root / "tiny-imagenet-200").is_dir() else root
         self.class_names = read_wnids(root / "wnids.txt")
         if split == "test":
-            files, labels, places = read_val(root / "val", self.class_names)
+            files, labels, places = read_val(root / "val", self.class_names, self.spare)
             source = Files(files, places)
         else:
             source, labels = read_train(root / "train", self.class_names)
         names = [file.name for file in source.files]
-        found = Pictures(source, labels, names, self.view(split), self.statistics)
+        found = self.usable(Pictures(source, labels, names, self.view(split), self.statistics))
         if split == "test":
             return found
-        train, val = split_by_class(labels, self.val_fraction, self.split_seed)
+        train, val = split_by_class(found.labels, self.val_fraction, self.split_seed)
         return found.only(train if split == "train" else val)
 
     def make(self, root: Path) -> None:
@@ -100,9 +103,7 @@ def read_wnids(file: Path) -> list[str]:
     Raises:
         DataError: There is no such file, or it is empty.
     """
-    if not file.is_file():
-        raise DataError(f"{file}: there is no such list of classes; the root must hold wnids.txt, train and val")
-    names = sorted(set(file.read_text(encoding="utf-8-sig").split()))
+    names = sorted(set(read_text(file, "list of classes; the root must hold wnids.txt, train and val").split()))
     if not names:
         raise DataError(f"{file}: holds no class")
     return names
@@ -121,31 +122,40 @@ def read_train(folder: Path, wnids: list[str]) -> tuple[Files, np.ndarray]:
     return Files(files), np.array(labels, dtype=np.int64)
 
 
-def read_val(folder: Path, wnids: list[str]) -> tuple[list[Path], np.ndarray, list[str]]:
+def read_val(
+    folder: Path, wnids: list[str], spare: Callable[[DataError], None] = refuse
+) -> tuple[list[Path], np.ndarray, list[str]]:
     """The files of the official validation set, their labels, and the lines that name them.
 
+    Args:
+        folder: Of the validation set.
+        wnids: The classes.
+        spare: What is done about a line that cannot be used; such a line is left out.
+
     Raises:
-        DataError: The annotation is missing, a line is malformed, names an unknown class or a missing file.
+        DataError: The annotation is missing, a line is malformed, names an unknown class, a missing file or one again.
     """
     table = folder / "val_annotations.txt"
-    if not table.is_file():
-        raise DataError(f"{table}: there is no such annotation")
-    files, labels, places = [], [], []
     known = {wnid: label for label, wnid in enumerate(wnids)}
-    for number, line in enumerate(table.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        if not line.strip():
-            continue
+    seen: dict[str, int] = {}
+
+    def entry(numbered: tuple[int, str]) -> tuple[Path, int, str]:
+        number, line = numbered
         place, parts = f"{table}:{number}", line.split("\t")
         if len(parts) < 2:
             raise DataError(f"{place}: expected file, wnid and box separated by tabs, got {line[:60]!r}")
         if parts[1] not in known:
             raise DataError(f"{place}: the class {parts[1]!r} is not in wnids.txt{nearest(parts[1], wnids)}")
+        if seen.setdefault(parts[0], number) != number:
+            raise DataError(f"{place}: {parts[0]} stands in line {seen[parts[0]]} too")
         file = folder / "images" / parts[0]
-        if not file.is_file():
+        if not is_there(file):
             raise DataError(f"{place}: there is no image {file}")
-        files.append(file)
-        labels.append(known[parts[1]])
-        places.append(place)
-    if not files:
+        return file, known[parts[1]], place
+
+    lines = enumerate(read_text(table, "annotation").splitlines(), start=1)
+    found = usable(((number, line) for number, line in lines if line.strip()), entry, spare)
+    if not found:
         raise DataError(f"{table}: names no image")
-    return files, np.array(labels, dtype=np.int64), places
+    files, labels, places = zip(*found, strict=True)
+    return list(files), np.array(labels, dtype=np.int64), list(places)

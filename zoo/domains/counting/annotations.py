@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +12,7 @@ import numpy as np
 
 from zoo.training import DataError, refuse
 from zoo.training.choices import nearest
-from zoo.training.documents import parse_json
+from zoo.training.documents import parse_json, read_rows, read_text
 from zoo.training.paths import is_there
 
 MATLAB_KEYS = ("image_info", "annPoints", "points", "location")
@@ -81,14 +80,10 @@ def read_json(file: Path) -> Any:
     Raises:
         DataError: It is missing or damaged; names file and line.
     """
-    if not is_there(file):
-        raise DataError(f"{file}: there is no such file")
     try:
-        return parse_json(file.read_text(encoding="utf-8-sig"), str(file))
+        return parse_json(read_text(file, "file"), str(file))
     except json.JSONDecodeError as error:
         raise DataError(f"{file}:{error.lineno}: is no json ({error.msg}); is the file cut short?") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: is no text file ({error.reason} at byte {error.start})") from error
 
 
 def as_points(values: Any, where: str) -> np.ndarray:
@@ -152,42 +147,35 @@ def read_table(
     Raises:
         DataError: The table is missing, malformed or empty; names file and line.
     """
-    if not is_there(file):
-        raise DataError(f"{file}: there is no such table")
     points: dict[str, list[tuple[float, float]]] = {}
     first: dict[str, tuple[str, str]] = {}
     left_out: set[str] = set()
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            head = stream.readline()
-            stream.seek(0)
-            reader = csv.DictReader(stream, delimiter=max(DELIMITERS, key=head.count))
-            written = [name.strip() for name in reader.fieldnames or []]
-            low = [name.lower() for name in written]
-            reader.fieldnames = names = low if len(set(low)) == len(low) else written
-            image = "" if one_image else _column(file, names, IMAGE_COLUMNS, written)
-            for column in columns:
-                _column(file, names, (column,), written)
-            for row in reader:
-                place = f"{file}:{reader.line_num}"
-                name = one_image or (row[image] or "").strip()
-                try:
-                    if None in row or None in row.values():
-                        raise DataError(f"{place}: has another number of values than the header's {len(names)}")
-                    split = "" if one_image else row.get("split", "").strip()
-                    if not name:
-                        raise DataError(f"{place}: {image} is empty")
-                    said = first.setdefault(name, (split, place))
-                    if said[0] != split:
-                        raise DataError(f"{place}: {name} is of the split {split!r}, in {said[1]} of {said[0]!r}")
-                    points.setdefault(name, []).extend(_point(row, columns, place))
-                except DataError as error:
-                    spare(error)
-                    left_out.add(name)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: is no text file ({error.reason} at byte {error.start})") from error
-    except csv.Error as error:
-        raise DataError(f"{file}: is no csv ({error})") from error
+    rows = read_rows(file, "table", DELIMITERS)
+    head = next(rows, None)
+    written = [name.strip() for name in head.values] if head is not None else []
+    low = [name.lower() for name in written]
+    names = low if len(set(low)) == len(low) else written
+    image = "" if one_image else _column(file, names, IMAGE_COLUMNS, written)
+    for column in columns:
+        _column(file, names, (column,), written)
+    for number, cells, problem in rows:
+        place, row = f"{file}:{number}", dict(zip(names, cells, strict=False))
+        name = one_image or row.get(image, "").strip()
+        try:
+            if problem is not None:
+                raise problem
+            if len(cells) != len(names):
+                raise DataError(f"{place}: has another number of values than the header's {len(names)}")
+            split = "" if one_image else row.get("split", "").strip()
+            if not name:
+                raise DataError(f"{place}: {image} is empty")
+            said = first.setdefault(name, (split, place))
+            if said[0] != split:
+                raise DataError(f"{place}: {name} is of the split {split!r}, in {said[1]} of {said[0]!r}")
+            points.setdefault(name, []).extend(_point(row, columns, place))
+        except DataError as error:
+            spare(error)
+            left_out.add(name)
     if not points:
         raise DataError(f"{file}: the table holds no line {'with an image' if not one_image else 'below its header'}")
     return [

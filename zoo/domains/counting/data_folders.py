@@ -11,6 +11,7 @@ from zoo.domains.counting.data_items import Picture
 from zoo.domains.counting.synthesis import image_info, save_image, save_matlab, scenes, write_json
 from zoo.training import IMAGE_SUFFIXES, DataError, Split
 from zoo.training.choices import nearest
+from zoo.training.documents import read_text
 from zoo.training.paths import is_there
 
 TRUTH_FOLDERS = ("ground_truth", "ground-truth")
@@ -270,9 +271,7 @@ class NWPU(CountingData):
 
 def _listed(file: Path) -> list[tuple[int, str]]:
     """Line and name of each image of a list of NWPU-Crowd."""
-    if not is_there(file):
-        raise DataError(f"{file}: there is no such list")
-    lines = enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1)
+    lines = enumerate(read_text(file, "list").splitlines(), start=1)
     found = [(number, _stem(line.split()[0])) for number, line in lines if line.strip()]
     if not found:
         raise DataError(f"{file}: the list names no image")

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zoo.domains.detection.data import DetectionData
-from zoo.domains.detection.records import Record, check_inside, checked_box, read_text, record
+from zoo.domains.detection.records import Record, check_inside, checked_box, record
 from zoo.domains.detection.synthesis import synthesize_coco
 from zoo.training import DataError, Split, refuse
-from zoo.training.documents import parse_json
+from zoo.training.documents import parse_json, read_text
 from zoo.training.paths import below
 
 SIZES = [480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800]

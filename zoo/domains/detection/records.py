@@ -104,24 +104,6 @@ def image_size(file: Path, place: str) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
-def read_text(file: Path, what: str) -> str:
-    """The text of a file, with or without a byte order mark.
-
-    Args:
-        file: In UTF-8.
-        what: What the message calls it.
-
-    Raises:
-        DataError: There is no such file, or it is no text.
-    """
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise DataError(f"{file}: there is no such {what}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: cannot be read as text in UTF-8 ({type(error).__name__})") from error
-
-
 def find_image(folder: Path, stem: str, place: str, given: str = "") -> Path:
     """The image of a stem in a folder, whatever its ending.
 

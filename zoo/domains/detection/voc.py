@@ -10,10 +10,11 @@ from typing import Literal
 
 from zoo.domains.detection.coco import CROP, CROP_SIZES, SIZES
 from zoo.domains.detection.data import DetectionData
-from zoo.domains.detection.records import Record, check_inside, checked_box, class_index, find_image, read_text, record
+from zoo.domains.detection.records import Record, check_inside, checked_box, class_index, find_image, record
 from zoo.domains.detection.synthesis import TINY, synthesize_voc
 from zoo.errors import InputError
 from zoo.training import IMAGE_SUFFIXES, DataError, Split, refuse, usable
+from zoo.training.documents import read_text
 
 VOC_NAMES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",

@@ -11,10 +11,10 @@ import yaml
 
 from zoo.domains.detection.coco import CROP, CROP_SIZES, SIZES
 from zoo.domains.detection.data import DetectionData
-from zoo.domains.detection.records import Record, image_size, read_text, record
+from zoo.domains.detection.records import Record, image_size, record
 from zoo.domains.detection.synthesis import synthesize_yolo
 from zoo.training import IMAGE_SUFFIXES, DataError, Split
-from zoo.training.documents import parse_yaml
+from zoo.training.documents import parse_yaml, read_text
 from zoo.training.paths import below
 
 

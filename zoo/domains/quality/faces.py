@@ -7,7 +7,6 @@ in pixels of the upright image, so that both branches see the same orientation.
 
 from __future__ import annotations
 
-import csv
 import difflib
 import hashlib
 import math
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from zoo.errors import InputError
 from zoo.training import DataError, FeatureStore, read_image, refuse, usable
+from zoo.training.documents import Cells, read_rows
 
 Faces = Literal["none", "csv", "cascade", "yunet"]
 FACES: tuple[Faces, ...] = get_args(Faces)
@@ -140,29 +140,32 @@ class BoxTable:
         return None
 
     def _read(self, spare: Callable[[DataError], None]) -> None:
-        try:
-            with self.file.open(newline="", encoding="utf-8-sig") as stream:
-                reader = csv.DictReader(stream)
-                columns = reader.fieldnames or []
-                missing = [column for column in COLUMNS if column not in columns]
-                if missing:
-                    raise DataError(
-                        f"{self.file}:1: no column {', '.join(missing)}; boxes need {', '.join(COLUMNS)}, "
-                        f"found {', '.join(columns) or 'nothing'}"
-                    )
-                usable(reader, lambda row: self._add(row, reader.line_num), spare)
-        except FileNotFoundError as error:
-            raise DataError(f"{self.file}: there is no such csv of face boxes") from error
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise DataError(f"{self.file}: cannot be read as csv ({error})") from error
+        rows = read_rows(self.file, "csv of face boxes")
+        head = next(rows, None)
+        columns = head.values if head is not None else []
+        missing = [column for column in COLUMNS if column not in columns]
+        if missing:
+            raise DataError(
+                f"{self.file}:1: no column {', '.join(missing)}; boxes need {', '.join(COLUMNS)}, "
+                f"found {', '.join(columns) or 'nothing'}"
+            )
 
-    def _add(self, row: dict[str, Any], line: int) -> None:
-        where, key = f"{self.file}:{line}", _plain(row["file"] or "")
+        def add(cells: Cells) -> None:
+            if cells.problem is not None:
+                raise cells.problem
+            if len(cells.values) != len(columns):
+                raise DataError(f"{self.file}:{cells.number}: has {len(cells.values)} values, the head {len(columns)}")
+            self._add(dict(zip(columns, cells.values, strict=True)), cells.number)
+
+        usable(rows, add, spare)
+
+    def _add(self, row: dict[str, str], line: int) -> None:
+        where, key = f"{self.file}:{line}", _plain(row["file"])
         if not key:
             raise DataError(f"{where}: names no file")
-        given = [(row[column] or "").strip() for column in COLUMNS[1:]]
+        given = [row[column].strip() for column in COLUMNS[1:]]
         box = _box(given, where) if any(given) else None
-        confidence = _number((row.get(CONFIDENCE) or "").strip() or "nan", where)
+        confidence = _number(row.get(CONFIDENCE, "").strip() or "nan", where)
         if key in self._boxes:
             if math.isnan(confidence) or math.isnan(self._confidence[key]):
                 raise DataError(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zoo.training import DataError, refuse, usable
+from zoo.training.documents import read_rows
 from zoo.training.whole import whole
 
 Spare = Callable[[DataError], None]
@@ -82,30 +83,18 @@ def read_table(
     Raises:
         DataError: The file is missing, no text or empty, a column is missing, or a line has too few or too many values.
     """
-    if not file.is_file():
-        raise DataError(f"{file}: there is no such table")
     lines: list[Line] = []
     names = list(header) if header is not None else []
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, delimiter=delimiter, strict=True)
-            for values in reader:
-                if not any(value.strip() for value in values):
-                    continue
-                if not names:
-                    names = [value.strip() for value in values]
-                    _check_columns(file, reader.line_num, names, columns)
-                    continue
-                if len(values) != len(names):
-                    what = f"has {len(values)} values, expected {len(names)} (truncated file?)"
-                    spare(DataError(f"{file}:{reader.line_num}: {what}"))
-                    continue
-                stripped = (value.strip() for value in values)
-                lines.append(Line(file, reader.line_num, dict(zip(names, stripped, strict=True))))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: is no text file ({error.reason} at byte {error.start})") from error
-    except csv.Error as error:
-        raise DataError(f"{file}: is no csv ({error})") from error
+    for number, values, problem in read_rows(file, "table", delimiter):
+        if problem is not None:
+            spare(problem)
+        elif not names:
+            names = [value.strip() for value in values]
+            _check_columns(file, number, names, columns)
+        elif len(values) != len(names):
+            spare(DataError(f"{file}:{number}: has {len(values)} values, expected {len(names)} (truncated file?)"))
+        else:
+            lines.append(Line(file, number, dict(zip(names, (value.strip() for value in values), strict=True))))
     if not lines:
         raise DataError(f"{file}: the table holds no line with an image")
     return lines
