@@ -89,13 +89,13 @@ def test_no_text(tmp_path):
     file.write_bytes(b"0 qid:1 1:\xff\xfe\x00")
     with pytest.raises(DataError) as error:
         read_letor(file, 46)
-    assert str(error.value).startswith(f"{file}: not a text file (")
+    assert str(error.value)== f"{file}:1: is no text in UTF-8 (byte 0xff)"
 
 
 def test_absent_file():
     with pytest.raises(DataError) as error:
         read_letor(Path("/nowhere/S1.txt"), 46)
-    assert str(error.value) == "/nowhere/S1.txt: no such file"
+    assert str(error.value) == "/nowhere/S1.txt: there is no such file"
 
 
 def test_not_strict_keeps_the_other_queries(tmp_path):

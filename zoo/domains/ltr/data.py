@@ -121,7 +121,7 @@ class MQ2008(ZooData):
         """
         queries: dict[str, Query] = {}
         for file in split_files(root, self.fold, split):
-            for query in read_letor(file, FEATURES, GRADES, strict=self.on_error == "stop"):
+            for query in read_letor(file, FEATURES, GRADES, self.on_error == "stop", self.spare):
                 if query.qid in queries:
                     self.spare(DataError(f"{query.place}: query {query.qid} stands at {queries[query.qid].place} too"))
                     continue

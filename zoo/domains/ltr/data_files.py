@@ -11,7 +11,7 @@ from zoo.domains.ltr.data import GRADES, Queries, collate
 from zoo.domains.ltr.letor import Query, read_letor
 from zoo.domains.ltr.synthetic import FEATURES, PARTS, QUERIES, synthesize
 from zoo.errors import InputError
-from zoo.training import DataError, Items, Split, ZooData
+from zoo.training import DataError, Items, Split, ZooData, usable
 
 
 class LetorFiles(ZooData):
@@ -99,7 +99,8 @@ class LetorFiles(ZooData):
         return Queries([queries[place] for place in sorted(chosen.tolist())])
 
     def _queries(self, file: Path) -> list[Query]:
-        return read_letor(file, self.features, self.grades, strict=self.on_error == "stop")
+        queries = read_letor(file, self.features, self.grades, self.on_error == "stop", self.spare)
+        return usable(queries, _sound, self.spare)  # which are held out depends on how many there are
 
     def collate(self, batch: list[dict[str, Any]]) -> dict[str, Any]:
         """Pads queries to the longest of the batch, see :func:`zoo.domains.ltr.data.collate`."""
@@ -119,3 +120,9 @@ class LetorFiles(ZooData):
     def synthetic_arguments(self) -> dict[str, Any]:
         """The seed and the size."""
         return {"seed": self.seed, "queries": PARTS * QUERIES}
+
+
+def _sound(query: Query) -> Query:
+    if query.error is not None:
+        raise query.error
+    return query

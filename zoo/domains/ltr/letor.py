@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from zoo.training import DataError
+from zoo.training import DataError, refuse
+from zoo.training.lines import as_text, text_lines
 
 _LABEL = re.compile(r"[+-]?\d+")
+_DIGITS = 9  # of a label or of the number of a feature
 _DOCUMENT = re.compile(r"docid\s*=\s*(\S+)")
 
 
@@ -48,15 +50,22 @@ class Query:
         return np.asarray(self.labels, dtype=np.int64)
 
 
-def read_letor(file: Path, features: int, grades: int | None = None, strict: bool = True) -> list[Query]:
+def read_letor(
+    file: Path,
+    features: int,
+    grades: int | None = None,
+    strict: bool = True,
+    spare: Callable[[DataError], None] = refuse,
+) -> list[Query]:
     """Reads a file of queries.
 
     Args:
         file: Text in LETOR format; the lines of a query stand together; every line gives all features.
         features: F, the number of features of a document.
         grades: Labels are 0 to ``grades - 1``; None takes any whole number.
-        strict: Stop at the first bad line. Otherwise a bad line makes its query unusable (``Query.error``); a line
-            whose query cannot be told stops the reading all the same.
+        strict: Stop at the first bad line. Otherwise a bad line makes its query unusable (``Query.error``).
+        spare: What is done with a line whose query cannot be told, and with one of a query that stands elsewhere
+            already; such a line is left out.
 
     Returns:
         The queries, at least one.
@@ -66,20 +75,26 @@ def read_letor(file: Path, features: int, grades: int | None = None, strict: boo
     """
     queries: dict[str, Query] = {}
     current = ""
-    for number, line in _lines(file):
-        place = f"{file}:{number}"
+    for place, line in text_lines(file):
         body, _, comment = line.partition("#")
         words = body.split()
-        qid = _qid(words, place)
+        if not line.strip():
+            continue
+        try:
+            qid = _qid(words, place)
+            if qid in queries and qid != current:
+                raise DataError(
+                    f"{place}: query {qid} appears again (first at {queries[qid].place}); its lines must stand together"
+                )
+        except DataError as error:
+            spare(error)
+            continue
+        current = qid
         if qid not in queries:
             queries[qid] = Query(qid, place)
-        elif qid != current:
-            raise DataError(
-                f"{place}: query {qid} appears again (first at {queries[qid].place}); its lines must stand together"
-            )
-        current = qid
         query = queries[qid]
         try:
+            as_text(place, line)
             label = _label(words[0], grades, place)
             row = _features(words[2:], features, place)
         except DataError as error:
@@ -88,26 +103,13 @@ def read_letor(file: Path, features: int, grades: int | None = None, strict: boo
             query.error = query.error or error
             continue
         found = _DOCUMENT.search(comment)
-        query.lines.append(number)
+        query.lines.append(int(place.rpartition(":")[2]))
         query.documents.append(found.group(1) if found else "")
         query.labels.append(label)
         query.rows.append(row)
     if not queries:
         raise DataError(f"{file}: the file holds no document; a line is 'label qid:Q 1:v ... {features}:v #docid = D'")
     return list(queries.values())
-
-
-def _lines(file: Path) -> Iterator[tuple[int, str]]:
-    """The lines that are not blank, with their numbers."""
-    if not file.is_file():
-        raise DataError(f"{file}: no such file")
-    try:
-        with file.open(encoding="utf-8-sig") as stream:
-            for number, line in enumerate(stream, start=1):
-                if line.strip():
-                    yield number, line
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: not a text file ({error.reason} at byte {error.start})") from None
 
 
 def _qid(words: list[str], place: str) -> str:
@@ -121,6 +123,8 @@ def _qid(words: list[str], place: str) -> str:
 def _label(word: str, grades: int | None, place: str) -> int:
     if not _LABEL.fullmatch(word):
         raise DataError(f"{place}: label {word!r} is no whole number")
+    if len(word) > _DIGITS:
+        raise DataError(f"{place}: label {word} is out of range")
     label = int(word)
     if grades is not None and not 0 <= label < grades:
         raise DataError(f"{place}: label {label} is out of range, expected 0 to {grades - 1}")
@@ -156,7 +160,7 @@ def _features(words: Iterable[str], features: int, place: str) -> np.ndarray:
 def _pair(word: str, place: str) -> tuple[int, float]:
     index, colon, value = word.partition(":")
     try:
-        if colon and index.isdecimal():
+        if colon and index.isdecimal() and len(index) <= _DIGITS:
             return int(index), float(value)
     except ValueError:
         raise DataError(f"{place}: feature {index} has the value {value!r}, which is no number") from None
