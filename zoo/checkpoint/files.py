@@ -10,6 +10,8 @@ import re
 import shutil
 import struct
 import warnings
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from zoo.training.whole import whole
 # What torch raises for a damaged or hostile file, beside its UnpicklingError; found by cutting and flipping bytes.
 DAMAGE = (
     AssertionError, AttributeError, EOFError, IndexError, KeyError, MemoryError, OSError, OverflowError, RecursionError,
-    RuntimeError, SafetensorError, TypeError, ValueError, struct.error,
+    RuntimeError, SafetensorError, TypeError, ValueError, struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 
@@ -76,6 +78,8 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 def _torch(path: Path, mapped: bool) -> dict[str, Any]:
     try:
+        if mapped:
+            _check_sums(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on pickle protocols, of no use to a user
             if path.suffix == ".safetensors":  # by that name newer torch takes it for what its content is not
@@ -90,6 +94,18 @@ def _torch(path: Path, mapped: bool) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise InputError(f"{path}: is no checkpoint: it holds a {type(loaded).__name__}, not values by name")
     return loaded
+
+
+def _check_sums(path: Path) -> None:
+    """Compares the checksums of an archive, which torch writes but does not look at."""
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if sum(entry.file_size for entry in entries) > path.stat().st_size:
+            raise ValueError("its entries are larger than the file; torch.save compresses nothing")
+        for entry in entries:
+            with archive.open(entry) as stream:
+                while stream.read(1 << 20):
+                    continue
 
 
 def _refusal(path: Path, message: str, zipped: bool) -> InputError:

@@ -7,11 +7,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import yaml
-
+from zoo.cli.resuming import alone, check_fit, check_last
 from zoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from zoo.training import ZooData, ZooModule
 
 Overrides = Mapping[str, object] | Sequence[tuple[str, str]]
-
-# of these, a resumed run may change nothing but how the data is fetched
-FIXED = ("seed_everything", "model", "data", "optimizer", "lr_scheduler")
-FREE = ("root", "workers")
 
 
 def train(
@@ -67,33 +63,52 @@ def train(
     if first:
         _guard(folder, text, resume, overwrite)
     module, data = _build(plan, text)
-    if init is not None and not (folder / "last.ckpt").exists():
-        from zoo.checkpoint import initialise
-        from zoo.hub import locate
+    with alone(folder) if first else nullcontext():
+        if first:
+            print(_guard(folder, text, resume, overwrite), end="", file=sys.stderr)  # another may have ended meanwhile
+            if resume and (folder / "last.ckpt").exists():
+                check_fit(folder / "last.ckpt", module)
+        if init is not None:
+            from zoo.checkpoint import initialise
+            from zoo.hub import locate
 
-        skipped = initialise(module, locate(init), skip=init_skip)
-        if first and skipped:
-            print(f"--init-skip leaves {len(skipped)} tensors as built: {', '.join(skipped[:8])}", flush=True)
+            skipped = initialise(module, locate(init), skip=init_skip)
+            if first and skipped:
+                print(f"--init-skip leaves {len(skipped)} tensors as built: {', '.join(skipped[:8])}", flush=True)
+        options = overrides.items() if isinstance(overrides, Mapping) else overrides
+        _run(plan, text, folder, module, data, resume, [(key, str(value)) for key, value in options] if first else None)
+    return folder
+
+
+def _run(
+    plan: Recipe,
+    text: str,
+    folder: Path,
+    module: ZooModule,
+    data: ZooData,
+    resume: bool,
+    options: list[tuple[str, str]] | None,
+) -> None:
+    """Trains into a folder that is this training's own; ``options`` is None in the further processes of it."""
     from zoo.recipe import build_trainer_arguments
     from zoo.training import history
     from zoo.training.fit import prepare
 
     training = prepare(folder, _seed(plan), build_trainer_arguments(plan), resume)
-    if first:
+    if options is not None:
+        known = history.read(folder) if resume else {}
         _open(folder, text, resume, data.skipped)
-        if not (resume and history.read(folder)):
-            options = overrides.items() if isinstance(overrides, Mapping) else overrides
-            history.begin(folder, plan.name, [(key, str(value)) for key, value in options])
+        if not known:
+            history.begin(folder, plan.name, options)
         count = sum(parameter.numel() for parameter in module.parameters())
         print(f"{folder}: {type(module).__name__}, {count:,} parameters, {type(data).__name__}", flush=True)
     started = time.monotonic()
     training.run(module, data)
-    if first:
+    if options is not None:
         history.end(folder, time.monotonic() - started)
     checkpoints = training.checkpoints
-    if first and checkpoints.best is not None:
+    if options is not None and checkpoints.best is not None:
         print(f"best {module.monitor} {checkpoints.best:.4f} at step {checkpoints.best_step}: {folder / 'best.ckpt'}")
-    return folder
 
 
 def checked(source: str | Path, overrides: Overrides) -> tuple[Recipe, str]:
@@ -133,8 +148,8 @@ def _build(recipe: Recipe, text: str) -> tuple[ZooModule, ZooData]:
     return module, data
 
 
-def _guard(folder: Path, text: str, resume: bool, overwrite: bool) -> None:
-    """Refuses to mix two runs in one folder."""
+def _guard(folder: Path, text: str, resume: bool, overwrite: bool) -> str:
+    """Refuses to mix two runs in one folder; gives a line to tell, or none."""
     from zoo.training.whole import is_leftover
 
     if folder.exists() and not folder.is_dir():
@@ -144,34 +159,20 @@ def _guard(folder: Path, text: str, resume: bool, overwrite: bool) -> None:
     if not used:
         if resume and not folder.is_dir():
             raise InputError(f"nothing to resume: {folder} does not exist")
-        return
-    known = folder / "recipe.yaml"
-    if not known.is_file():
+        return ""
+    last = folder / "last.ckpt"
+    if resume and last.exists():
+        check_last(last, text)
+        return ""
+    if not (folder / "recipe.yaml").is_file():
         raise InputError(f"{folder} exists and is no run folder (it has no recipe.yaml); give another --name")
-    if not resume and not overwrite and not any((folder / name).exists() for name in ("best.ckpt", "last.ckpt")):
-        print(f"note: the run in {folder} ended before its first checkpoint; it starts anew", file=sys.stderr)
-    elif not resume and not overwrite:
+    if resume or overwrite:
+        return ""
+    if any((folder / name).exists() for name in ("best.ckpt", "last.ckpt")):
         raise InputError(
             f"{folder} holds a run; --resume goes on with it, --overwrite deletes it, --name takes another"
         )
-    if resume:
-        before, now = yaml.safe_load(known.read_text()), yaml.safe_load(text)
-        changed = [key for top in FIXED for key in _differences(before.get(top), now.get(top), top)]
-        if changed:
-            raise InputError(f"{folder} was trained with another {', '.join(changed)}; a resumed run cannot change it")
-
-
-def _differences(before: Any, now: Any, key: str) -> list[str]:
-    """Dotted keys in which two resolved recipes differ."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        keys = list(dict.fromkeys([*before, *now]))
-        return [
-            found
-            for part in keys
-            if not (key == "data.init_args" and part in FREE)
-            for found in _differences(before.get(part), now.get(part), f"{key}.{part}")
-        ]
-    return [] if before == now else [key.replace(".init_args", "")]
+    return f"note: the run in {folder} ended before its first checkpoint; it starts anew\n"
 
 
 def _clear(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Writes ``best.ckpt`` and ``last.ckpt``: never half a file, and from any ``last.ckpt`` the training goes on exactly.
 
 Lightning alone does not resume exactly. What is done about it: the numbers behind every batch are seeded anew from
-(seed, rank, epoch, batch), the order of the samples is a function of (seed, epoch), and a checkpoint always says
+(seed, rank, epoch, batch), the order of the samples is a function of (seed, epoch), and ``last.ckpt`` always says
 "batch b of epoch e is next", whichever hook wrote it.
 """
 
@@ -125,6 +125,7 @@ class Checkpoints(Checkpoint):
         self.stopping = False
         self._saved_at = time.monotonic()
         self._next: tuple[int, int] | None = None
+        self._goes_on = False
 
     # -- when
 
@@ -167,7 +168,7 @@ class Checkpoints(Checkpoint):
         value = float(trainer.callback_metrics[monitor])
         if self.best is None or math.isnan(self.best) or (value > self.best if mode == "max" else value < self.best):
             self.best, self.best_step = value, trainer.global_step
-            self._next = (trainer.current_epoch, 0)
+            self._next, self._goes_on = (trainer.current_epoch, 0), False  # in the midst of an epoch, or of its end
             trainer.save_checkpoint(self.folder / BEST)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -176,7 +177,7 @@ class Checkpoints(Checkpoint):
         self._leave_if_asked(trainer, pl_module)
 
     def _save_last(self, trainer: pl.Trainer, epoch: int, batches: int) -> None:
-        self._next = (epoch, batches)
+        self._next, self._goes_on = (epoch, batches), True
         trainer.save_checkpoint(self.folder / LAST)
         self._saved_at = time.monotonic()
 
@@ -212,7 +213,8 @@ class Checkpoints(Checkpoint):
         if self._next is None:
             return
         epoch, batches = self._next
-        checkpoint["zoo_next"] = {"epoch": epoch, "batches": batches}
+        if self._goes_on:
+            checkpoint["zoo_next"] = {"epoch": epoch, "batches": batches}
         loops = checkpoint["loops"]["fit_loop"]
         started = epoch + (batches > 0)
         _set(loops["epoch_progress"], ready=started, started=started, processed=epoch, completed=epoch)
@@ -225,7 +227,13 @@ class Checkpoints(Checkpoint):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Tells the data where to go on."""
+        """Tells the data where to go on.
+
+        Raises:
+            InputError: The checkpoint is none that a training goes on from.
+        """
+        if "zoo_next" not in checkpoint:
+            raise InputError("the checkpoint does not say which batch is next: training goes on from last.ckpt alone")
         place = checkpoint["zoo_next"]
         trainer.datamodule.resume(place["epoch"], place["batches"])  # type: ignore[attr-defined]
 

@@ -122,7 +122,9 @@ class Training:
         except NonFiniteLoss as error:
             kept = f"the last good checkpoint is {last}" if last.exists() else "there is no checkpoint yet"
             raise NonFiniteLoss(f"{error}; {kept}") from error
-        except MisconfigurationException as error:
+        except (MisconfigurationException, ValueError) as error:
+            if isinstance(error, ValueError) and "val_check_interval" not in str(error):
+                raise
             raise InputError(f"trainer: {' '.join(str(error).split())}") from error
         except OSError as error:
             if error.errno not in _CURABLE:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo._version import __version__
+from zoo.errors import InputError
 from zoo.training.whole import write_whole
 
 NAME = "run.json"
@@ -87,9 +88,21 @@ def peak_memory() -> float:
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """What the file says; empty for a run folder without one."""
+    """What the file says; empty for a run folder without one.
+
+    Raises:
+        InputError: It is damaged.
+    """
     file = folder / NAME
-    found: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    if not file.is_file():
+        return {}
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deep" if isinstance(error, RecursionError) else " ".join(str(error).split())[:160]
+        raise InputError(f"{file}: cannot be read as json ({reason}); delete it to go on without it") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{file}: must be an object, got a {type(found).__name__}; delete it to go on without it")
     return found
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import errno
 import io
+import math
 import os
+import sys
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,20 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from zoo.errors import InputError
 from zoo.training.whole import whole
 
 Cells = dict[str, float]
 FIRST = ("epoch", "step", "time")
+
+
+def _is_cell(text: str | None) -> bool:
+    """Whether a cell is empty or a number."""
+    try:
+        float(text or "nan")
+    except ValueError:
+        return False
+    return text is not None
 
 
 def _column_order(column: str) -> tuple[int, str]:
@@ -30,15 +43,36 @@ class Table:
     Args:
         file: Path of the csv file.
         rows: Rows to keep from an earlier run; later ones are cut.
+        step: Optimizer step by which they were written.
+
+    Raises:
+        InputError: The file does not hold these rows.
     """
 
-    def __init__(self, file: Path, rows: int = 0) -> None:
+    def __init__(self, file: Path, rows: int = 0, step: float = math.inf) -> None:
         self.file = file
         self.columns: list[str] = []
-        lines = self._read()[:rows] if rows else []
+        self._rewrite(self._kept(rows, step) if rows else [])
+
+    def _kept(self, rows: int, step: float) -> list[dict[str, str]]:
+        """The first rows; what comes behind them may be half a row."""
+        cure = "put the file back as it was, or delete it to go on without its rows"
+        lines = self._read(rows)
+        absent = [name for name in FIRST if name not in self.columns]
+        if absent:
+            raise InputError(f"{self.file}:1: there is no column {absent[0]}; {cure}")
+        for number, row in enumerate(lines, start=2):
+            if None in row or not all(map(_is_cell, row.values())) or not row["step"]:
+                raise InputError(f"{self.file}:{number}: the row is not whole; {cure}")
         if len(lines) < rows:
-            raise OSError(f"{file}: the checkpoint was written after {rows} rows, the file has {len(lines)}")
-        self._rewrite(lines)
+            raise InputError(
+                f"{self.file}: the checkpoint was written after {rows} rows, the file has {len(lines)}; {cure}"
+            )
+        if float(lines[-1]["step"]) > step:
+            raise InputError(
+                f"{self.file}:{rows + 1}: the row is later than the checkpoint, one before is gone; {cure}"
+            )
+        return lines
 
     def add(self, cells: Cells) -> None:
         """Appends a row; a column not seen before rewrites the file with the longer head."""
@@ -48,12 +82,15 @@ class Table:
         else:
             self._rewrite([*self._read(), row])
 
-    def _read(self) -> list[dict[str, str]]:
-        """The rows on the disk, where alone they are: a training may have millions."""
-        with self.file.open(newline="") as stream:
+    def _read(self, rows: int | None = None) -> list[dict[str, str]]:
+        """The (first) rows on the disk, where alone they are: a training may have millions."""
+        with self.file.open(newline="", encoding="utf-8", errors="replace") as stream:
             reader = csv.DictReader(stream)
-            lines = list(reader)
-            self.columns = list(reader.fieldnames or [])
+            try:
+                lines = list(islice(reader, rows))
+                self.columns = list(reader.fieldnames or [])
+            except csv.Error as error:
+                raise InputError(f"{self.file}:{reader.line_num}: cannot be read as csv ({error})") from error
         return lines
 
     def _append(self, text: str) -> None:
@@ -107,8 +144,12 @@ class Journal(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Opens the table, cut to the rows of the checkpoint."""
         self._logged_step = trainer.global_step
-        if trainer.is_global_zero:
-            self._table = Table(self.file, self.rows)
+        if not trainer.is_global_zero:
+            return
+        if self.rows and not self.file.is_file():
+            print(f"note: {self.file} is gone, and with it {self.rows} rows; it starts anew", file=sys.stderr)
+            self.rows = 0
+        self._table = Table(self.file, self.rows, trainer.global_step)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
