@@ -92,8 +92,66 @@ def voc(dirty, clean) -> list[str]:
     files[0].write_text(texts[0][: len(texts[0]) // 2])
     files[1].write_text(re.sub(r"<xmin>.*?</xmin>", "<xmin>word</xmin>", texts[1], count=1))
     files[2].write_text(re.sub(r"<bndbox>.*?</bndbox>", "", texts[2], count=1, flags=re.DOTALL))
-    (clean / "ImageSets/Main/train.txt").write_text("\n".join(stems[3:]) + "\n")
-    return [file.name for file in files]
+    listed.write_text("\n".join([*stems, stems[4], "nobody"]) + "\n")
+    size = re.sub(r"<width>.*?</width>", "<width>inf</width>", (dirty / "Annotations" / f"{stems[3]}.xml").read_text())
+    (dirty / "Annotations" / f"{stems[3]}.xml").write_text(size)
+    (clean / "ImageSets/Main/train.txt").write_text("\n".join(stems[4:]) + "\n")
+    more = [f"train.txt:{len(stems) + place}" for place in (1, 2)]
+    return [*(file.name for file in files), f"{stems[3]}.xml", *more]
+
+
+def coco(dirty, clean) -> list[str]:
+    """Entries without an id, of an id or an image that is there, of no finite number; an image larger than any."""
+    name = "annotations/train.json"
+    tree = json.loads((dirty / name).read_text())
+    images, marks, first = tree["images"], tree["annotations"], len(tree["images"])
+    bad_images = [3, {"file_name": "x.jpg"}, {**images[0], "id": 900}, {**images[0], "file_name": "y.jpg"},
+                  {"id": 901, "file_name": "z.jpg", "width": float("inf"), "height": 9}]  # fmt: skip
+    bad_marks = [
+        "x",
+        {"bbox": [1, 1, 2, 2]},
+        {**marks[0], "bbox": [0, 0, 3, 3]},
+        {**marks[0], "id": 901, "image_id": 77},
+    ]
+    last = [image["id"] for image in images[-4:]]
+    bad_values = (
+        {"area": float("nan")},
+        {"iscrowd": float("nan")},
+        {"bbox": [10**400, 1.5, 2, 2]},
+        {"category_id": 99},
+    )
+    for number, (image, value) in enumerate(zip(last, bad_values, strict=True)):
+        bad_marks.append({**marks[0], "id": 910 + number, "image_id": image, **value})
+    (dirty / name).write_text(
+        json.dumps({**tree, "images": [*images, *bad_images], "annotations": [*marks, *bad_marks]})
+    )
+    kept = [mark for mark in marks if mark["image_id"] not in last]
+    (clean / name).write_text(json.dumps({**tree, "images": images[:-4], "annotations": kept}))
+    named = [f"images[{first + place}]" for place in range(4)]
+    return [*named, "image 901", *(f"annotations[{len(marks) + place}]" for place in range(len(bad_marks)))]
+
+
+def boxes(drawn: bool) -> Callable[..., list[str]]:
+    """Rows of a table of boxes whose splits are said, or are drawn from the images that can be used."""
+
+    def plant(dirty, clean) -> list[str]:
+        table = "boxes.csv"
+        head, *lines = (dirty / table).read_text().splitlines()
+        files = list(dict.fromkeys(line.split(",")[0] for line in lines))
+        lines = [line.rpartition(",")[0] for line in lines] if drawn else lines
+        head, end = (head.rpartition(",")[0], "") if drawn else (head, ",train")
+        bad = [f"{files[1]},1,1,9", f'"{files[2]},1,1,9,9,disc{end}', f"{files[3]},1,1,9,9,nan{end}",
+               f"{files[4]},900,1,990,9,rare{end}", f"{files[5]},1e40,1,2e40,9,rare{end}",
+               f"images/no.jpg,1,1,9,9,disc{end}", f",1,1,9,9,disc{end}",
+               f"{files[6]},1,1,9,9,disc{end},more"]  # fmt: skip
+        (dirty / table).write_text("\n".join([head, *lines, *bad]) + "\n")
+        spoilt = dirty / files[7]
+        spoilt.write_bytes(spoilt.read_bytes()[:300])
+        kept = [line for line in lines if line.split(",")[0] not in files[1:8]]
+        (clean / table).write_text("\n".join([head, *kept]) + "\n")
+        return [spoilt.name, *(f"{table}:{len(lines) + 2 + place}" for place in range(len(bad)))]
+
+    return plant
 
 
 def yolo(dirty, clean) -> list[str]:
@@ -292,6 +350,9 @@ CASES: dict[str, tuple[str, dict[str, object], Plant]] = {
     ),
     "voc": ("detection.VOCFormat", DETECTION, voc),
     "yolo": ("detection.YOLOFormat", DETECTION, yolo),
+    "coco": ("detection.COCOFormat", DETECTION, coco),
+    "boxes in a csv": ("detection.BoxesCSV", DETECTION, boxes(False)),
+    "boxes in a csv, splits drawn": ("detection.BoxesCSV", DETECTION, boxes(True)),
 }  # fmt: skip
 
 

@@ -27,6 +27,7 @@ NAMES = (
     "tv", "laptop", "mouse", "remote", "keyboard", "cell phone", "microwave", "oven", "toaster", "sink",
     "refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush",
 )  # fmt: skip
+_LARGEST = 1e6  # pixels of a side
 _UNUSED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 IDS = tuple(number for number in range(1, 91) if number not in _UNUSED)
 
@@ -60,17 +61,33 @@ def read_coco(file: Path, images: Path, spare: Callable[[DataError], None] = ref
         raise DataError(f"{file}: ids of categories are numbers, these are mixed") from None
     objects: dict[Any, list[tuple[int, dict[str, Any]]]] = {}
     entries: dict[Any, dict[str, Any]] = {}
+    seen: set[Any] = set()
     for number, entry in enumerate(parts["images"]):
-        own = _id(entry, "id", f"{file}: images[{number}]")
-        if own in objects:
-            spare(DataError(f"{file}: images[{number}]: the id {own!r} stands there twice"))
+        place = f"{file}: images[{number}]"
+        try:
+            own, name = _id(entry, "id", place), entry.get("file_name")
+            if own in objects:
+                raise DataError(f"{place}: the id {own!r} stands there twice")
+            if isinstance(name, str) and name in seen:
+                raise DataError(f"{place}: the image {name} stands there twice")
+        except DataError as error:
+            spare(error)
             continue
         entries[own], objects[own] = entry, []
+        seen.add(name if isinstance(name, str) else None)
+    seen = set()
     for number, entry in enumerate(parts["annotations"]):
         place = f"{file}: annotations[{number}]"
-        if _id(entry, "image_id", place) not in objects:
-            spare(DataError(f"{place}: there is no image with the id {entry['image_id']!r}"))
+        try:
+            if _id(entry, "image_id", place) not in objects:
+                raise DataError(f"{place}: there is no image with the id {entry['image_id']!r}")
+            own = _id(entry, "id", place) if "id" in entry else f"without an id: {number}"
+            if own in seen:
+                raise DataError(f"{place}: the id {own!r} stands there twice")
+        except DataError as error:
+            spare(error)
             continue
+        seen.add(own)
         objects[entry["image_id"]].append((number, entry))
     names = [str(categories[number].get("name", number)) for number in order]
     records = []
@@ -90,7 +107,7 @@ def _record(
     if not isinstance(name, str) or not name:
         raise DataError(f"{place}: file_name is the path of an image, got {name!r}")
     size = _size(entry, place)
-    boxes, areas = [], []
+    boxes, areas, crowd = [], [], []
     for number, found in objects:
         where = f"{file}: annotations[{number}]"
         if _id(found, "category_id", where) not in order:
@@ -99,9 +116,9 @@ def _record(
         if size is not None:
             check_inside(box, size, where)
         boxes.append(box)
-        areas.append(_area(found.get("area"), box))
+        areas.append(_area(found.get("area"), box, where))
+        crowd.append(_is_crowd(found.get("iscrowd"), where))
     labels = [order[found["category_id"]] for _, found in objects]
-    crowd = [bool(found.get("iscrowd", 0)) for _, found in objects]
     return record(name, below(images, name), place, size, boxes, labels, crowd, areas, entry["id"])
 
 
@@ -110,7 +127,7 @@ def _size(entry: dict[str, Any], place: str) -> tuple[int, int] | None:
     height, width = entry.get("height"), entry.get("width")
     if not height or not width:
         return None
-    if not all(isinstance(side, int | float) and side >= 1 for side in (height, width)):
+    if not all(isinstance(side, int | float) and 1 <= side < _LARGEST for side in (height, width)):
         raise DataError(f"{place}: height and width are pixels, got {height!r} and {width!r}")
     return int(height), int(width)
 
@@ -119,17 +136,29 @@ def _corners(box: Any, place: str) -> tuple[float, float, float, float]:
     """Left, top, width, height as left, top, right, bottom."""
     if not isinstance(box, list) or len(box) != 4 or not all(isinstance(value, int | float) for value in box):
         raise DataError(f"{place}: bbox is [left, top, width, height], got {box!r}")
+    if not all(map(_is_number, box)):
+        raise DataError(f"{place}: a box is four finite numbers, got {box}")
     left, top, width, height = box
     if width < 0 or height < 0:
         raise DataError(f"{place}: bbox has a negative width or height: {box}")
     return checked_box((left, top, left + width, top + height), place)
 
 
-def _area(given: Any, box: Sequence[float]) -> float:
+def _area(given: Any, box: Sequence[float], place: str) -> float:
     """Of the segmentation where the file says it, else of the box."""
-    if isinstance(given, int | float) and given > 0:
-        return float(given)
-    return (box[2] - box[0]) * (box[3] - box[1])
+    if isinstance(given, int | float) and not (_is_number(given) and given >= 0):
+        raise DataError(f"{place}: area is {given!r}, expected square pixels as a finite number")
+    return float(given) if isinstance(given, int | float) and given else (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) < _LARGEST**2  # false for nan
+
+
+def _is_crowd(given: Any, place: str) -> bool:
+    if given not in (0, 1, None):
+        raise DataError(f"{place}: iscrowd is {given!r}, expected 0 or 1")
+    return bool(given)
 
 
 def _load(file: Path) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from zoo.domains.detection.augment import Views
 from zoo.domains.detection.boxes import centred
-from zoo.domains.detection.records import Record, require_images
+from zoo.domains.detection.records import Record, check_inside, require_images
 from zoo.errors import InputError, ZooError
 from zoo.training import DataError, EpochOrder, Items, Split, ZooData, read_image
 
@@ -59,7 +59,12 @@ class Records:
         if record.size is not None and record.size != original:
             wrong = f"{record.size[1]} x {record.size[0]}"
             raise DataError(f"{record.place}: annotated as {wrong}, {record.file} is {original[1]} x {original[0]}")
-        boxes, labels = torch.from_numpy(record.boxes), torch.from_numpy(record.labels)
+        given = record.boxes
+        if record.size is None:  # now it is known
+            for place, box in enumerate(given.tolist()):
+                check_inside(box, original, f"{record.place}: box {place}")
+            given = given.clip(0, np.array(original[::-1] * 2, dtype=np.float32))
+        boxes, labels = torch.from_numpy(given), torch.from_numpy(record.labels)
         used = torch.from_numpy(record.objects)
         places, kinds = boxes[used], labels[used]
         found: dict[str, Any] = {"id": record.name, "original": torch.tensor(original)}
@@ -79,6 +84,14 @@ class Records:
         norm = torch.tensor([width, height, width, height], dtype=torch.float32)
         found["targets"] = {"labels": kinds, "boxes": centred(places / norm)}
         return found
+
+
+class DrawnRecords(Records):
+    """Items of a split that was drawn: which image is in it depends on all."""
+
+    def made_of(self, index: int) -> str:
+        """The image, by its name."""
+        return self.records[index].name
 
 
 class AspectOrder(EpochOrder):
@@ -143,6 +156,7 @@ class DetectionData(ZooData):
     """
 
     domain = "detection"
+    drawn = False  # whether splits are drawn from all images
 
     def __init__(
         self,
@@ -196,7 +210,7 @@ class DetectionData(ZooData):
         found = self.records(root, split)
         if self.on_error == "stop":
             require_images(found)
-        return Records(found, self.views, split == "train")
+        return (DrawnRecords if self.drawn else Records)(found, self.views, split == "train")
 
     def order(self, items: Items, subset: np.ndarray, rank: int, world_size: int) -> EpochOrder:
         """Batches of one aspect; images without an object are left out, and their number is told.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,9 @@ import numpy as np
 
 from zoo.training import IMAGE_SUFFIXES, DataError
 from zoo.training.choices import nearest
+from zoo.training.paths import is_there
 
+_FARTHEST = 1e9  # pixels; farther places are none, and leave float32
 SMALLEST = 1e-5  # of the released code: boxes with a side below it are no objects
 
 
@@ -91,16 +94,21 @@ def image_size(file: Path, place: str) -> tuple[int, int]:
     Raises:
         DataError: There is no such image, or it cannot be read; names the place.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
-        with Image.open(file) as image:
-            width, height = image.size
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # see read_image
+            with Image.open(file) as image:
+                width, height = image.size
+                turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
     except FileNotFoundError as error:
         raise DataError(f"{place}: there is no image {file}") from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise DataError(f"{place}: {file} is no image that can be read") from error
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{place}: {file} has more pixels than are decoded at once ({error})") from error
+    except Exception as error:  # a damaged file raises almost anything
+        what = "the file is empty" if is_there(file) and file.stat().st_size == 0 else "is no image that can be read"
+        raise DataError(f"{place}: {file}: {what}") from error
     return (width, height) if turned else (height, width)
 
 
@@ -117,7 +125,7 @@ def find_image(folder: Path, stem: str, place: str, given: str = "") -> Path:
         DataError: There is none.
     """
     for suffix in dict.fromkeys([given, *IMAGE_SUFFIXES, *(suffix.upper() for suffix in IMAGE_SUFFIXES)]):
-        if suffix and (folder / f"{stem}{suffix}").is_file():
+        if suffix and is_there(folder / f"{stem}{suffix}"):
             return folder / f"{stem}{suffix}"
     raise DataError(f"{place}: there is no image {folder / stem} ({', '.join(IMAGE_SUFFIXES)})")
 
@@ -144,9 +152,9 @@ def checked_box(values: Iterable[object], place: str) -> tuple[float, float, flo
     written = list(values)
     try:
         box = [float(value) for value in written]  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise DataError(f"{place}: a box is four numbers, got {_shown(written)}") from None
-    if len(box) != 4 or not np.isfinite(box).all():
+    if len(box) != 4 or not np.isfinite(box).all() or max(map(abs, box)) > _FARTHEST:
         raise DataError(f"{place}: a box is four finite numbers, got {_shown(written)}")
     if box[2] < box[0] or box[3] < box[1]:
         raise DataError(f"{place}: left, top, right, bottom are out of order: {_shown(box)}")
@@ -172,7 +180,7 @@ def require_images(records: Sequence[Record]) -> None:
     Raises:
         DataError: Names the first that is missing, and how many are.
     """
-    missing = [one for one in records if not one.file.is_file()]
+    missing = [one for one in records if not is_there(one.file)]
     if missing:
         more = f" ({len(missing)} of {len(records)} images are missing)" if len(missing) > 1 else ""
         raise DataError(f"{missing[0].place}: there is no image {missing[0].file}{more}")

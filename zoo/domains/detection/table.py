@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,8 +15,9 @@ from zoo.domains.detection.data import DetectionData
 from zoo.domains.detection.records import Record, check_inside, checked_box, class_index, image_size, record
 from zoo.domains.detection.synthesis import synthesize_csv
 from zoo.errors import InputError
-from zoo.training import DataError, Split
+from zoo.training import DataError, Split, refuse, usable
 from zoo.training.choices import nearest
+from zoo.training.documents import read_rows
 from zoo.training.paths import below
 
 SPLITS: dict[str, Split] = {
@@ -58,44 +59,45 @@ class Row:
     split: str
 
 
-def read_rows(table: Path, columns: Mapping[str, str] | None = None) -> list[Row]:
+def read_boxes(
+    table: Path, columns: Mapping[str, str] | None = None, spare: Callable[[DataError], None] = refuse
+) -> list[Row]:
     """Reads the csv. Columns are found by usual names, or in the order file, box, label where there is no head.
 
     Args:
         table: The file; comma, semicolon or tab.
         columns: Names of the table's own for ``file``, ``label``, ``left``, ``top``, ``right``, ``bottom`` (or ``x``,
             ``y``, ``w``, ``h``: left, top, width, height) and ``split``.
+        spare: What is done about a row that cannot be used; its image, whose boxes nobody knows then, is left out.
 
     Raises:
         DataError: The file is missing, a column is, or a row is no box; names the line.
     """
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise DataError(f"{table}: there is no such table") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{table}: is no text in UTF-8") from error
-    lines = text.splitlines()
+    lines = list(read_rows(table, "table", ",;\t"))
     if not lines:
         raise DataError(f"{table}: the file is empty")
-    delimiter = max(",;\t", key=lines[0].count)
-    cells = list(csv.reader(lines, delimiter=delimiter))
-    headless = columns is None and _is_headless(cells[0])
-    head = list(HEADLESS) if headless else [cell.strip() for cell in cells[0]]
+    headless = columns is None and _is_headless(lines[0].values)
+    head = list(HEADLESS) if headless else [cell.strip() for cell in lines[0].values]
     places = _columns(head, columns, table)
     box_keys = CORNERS if CORNERS[0] in places else EXTENT
-    rows = []
-    for number, row in enumerate(cells[0 if headless else 1 :], start=1 if headless else 2):
-        if not any(cell.strip() for cell in row):
-            continue
+    rows, left_out = [], set()
+    for number, cells, problem in lines[0 if headless else 1 :]:
         where = f"{table}:{number}"
-        if len(row) < len(head):
-            raise DataError(f"{where}: has {len(row)} columns, the head {len(head)}")
-        own = {key: row[place].strip() for key, place in places.items()}
-        rows.append(Row(where, own["file"], own["label"], _box(own, box_keys, where), own.get("split", "")))
+        own = {key: cells[place].strip() if place < len(cells) else "" for key, place in places.items()}
+        try:
+            if problem is not None:
+                raise problem
+            if len(cells) < len(head) or any(cell.strip() for cell in cells[len(head) :]):
+                raise DataError(f"{where}: has {len(cells)} columns, the head {len(head)}")
+            if not own["file"]:
+                raise DataError(f"{where}: the file is not named")
+            rows.append(Row(where, own["file"], own["label"], _box(own, box_keys, where), own.get("split", "")))
+        except DataError as error:
+            spare(error)
+            left_out.add(own["file"])
     if not rows:
         raise DataError(f"{table}: holds no row")
-    return rows
+    return [row for row in rows if row.file not in left_out]
 
 
 def _is_headless(cells: Sequence[str]) -> bool:
@@ -136,10 +138,12 @@ def _box(own: Mapping[str, str], keys: Sequence[str], place: str) -> tuple[float
         return None
     if not own["label"]:
         raise DataError(f"{place}: the box has no label")
+    if own["label"].lower().lstrip("+-") in ("nan", "inf", "infinity"):
+        raise DataError(f"{place}: the label is {own['label']}, not a finite number")
     if keys == EXTENT:
-        numbers = checked_box((0, 0, *values[2:]), f"{place}: width and height")
-        left, top, _, _ = checked_box((*values[:2], np.finfo(float).max, np.finfo(float).max), place)
-        return left, top, left + numbers[2], top + numbers[3]
+        width, height = checked_box((0, 0, *values[2:]), f"{place}: width and height")[2:]
+        left, top = checked_box((*values[:2], 1e9, 1e9), place)[:2]
+        return left, top, left + width, top + height
     return checked_box(values, place)
 
 
@@ -253,41 +257,34 @@ class BoxesCSV(DetectionData):
         Raises:
             DataError: A row, an image or a split cannot be used; names the line.
         """
-        rows = read_rows(root / self.table, self.columns)
-        self.class_names = list(self.classes or in_order({row.label for row in rows if row.label}))
+        files: dict[str, list[Row]] = {}
+        for row in read_boxes(root / self.table, self.columns, self.spare):
+            if row.file not in self.dropped:
+                files.setdefault(row.file, []).append(row)
+        self.drawn = not any(row.split for own in files.values() for row in own)
+        self._name_classes(files.values(), root)
+        read = partial(self._record, root / self.images)
+        if self.drawn and self.on_error == "skip":  # what cannot be used takes no part in the draw
+            good = {record.name for record in usable(files.items(), read, self.spare)}
+            files = {file: own for file, own in files.items() if file in good}
+        splits = self._drawn(files) if self.drawn else dict(usable(files.items(), _split, self.spare))
+        if self.on_error == "skip":
+            kept = (own for file, own in files.items() if file in splits and _fits(read, file, own))
+            self._name_classes(kept, root)
+        return usable(((file, own) for file, own in files.items() if splits.get(file) == split), read, self.spare)
+
+    def _name_classes(self, files: Iterable[Sequence[Row]], root: Path) -> None:
+        self.class_names = list(self.classes or in_order({row.label for own in files for row in own if row.label}))
         if not self.class_names:
             raise DataError(f"{root / self.table}: no row holds a box")
-        by_file: dict[str, list[Row]] = {}
-        for row in rows:
-            by_file.setdefault(row.file, []).append(row)
-        splits = self._splits(by_file)
-        found = []
-        for file, own in by_file.items():
-            if splits[file] == split:
-                try:
-                    found.append(self._record(root / self.images, file, own))
-                except DataError as error:
-                    if self.on_error == "stop":
-                        raise
-                    self.skipped[f"{split}: {error}"] += 1
-        return found
 
-    def _splits(self, by_file: Mapping[str, Sequence[Row]]) -> dict[str, Split]:
-        if not any(row.split for own in by_file.values() for row in own):
-            if len(by_file) < 3:
-                raise DataError(f"{self.table}: {len(by_file)} images are too few for three splits")
-            return shared_out(list(by_file), self.split_seed, self.val_fraction, self.test_fraction)
-        found: dict[str, Split] = {}
-        for file, own in by_file.items():
-            for row in own:
-                word = SPLITS.get(row.split.lower())
-                if word is None:
-                    raise DataError(f"{row.place}: split is train, val or test, got {row.split!r}")
-                if found.setdefault(file, word) != word:
-                    raise DataError(f"{row.place}: {file} stands in two splits")
-        return found
+    def _drawn(self, files: Mapping[str, Sequence[Row]]) -> dict[str, Split]:
+        if len(files) < 3:
+            raise DataError(f"{self.table}: {len(files)} images are too few for three splits")
+        return shared_out(list(files), self.split_seed, self.val_fraction, self.test_fraction)
 
-    def _record(self, folder: Path, file: str, rows: Sequence[Row]) -> Record:
+    def _record(self, folder: Path, named: tuple[str, Sequence[Row]]) -> Record:
+        file, rows = named
         place = rows[0].place
         image = below(folder, file)
         size = image_size(image, place)
@@ -306,3 +303,24 @@ class BoxesCSV(DetectionData):
     def make(self, root: Path) -> None:
         """Writes tiny images of shapes with their csv."""
         synthesize_csv(root, self.table, self.seed)
+
+
+def _split(named: tuple[str, Sequence[Row]]) -> tuple[str, Split]:
+    """The split that all rows of an image say."""
+    file, rows = named
+    for row in rows:
+        if row.split.lower() not in SPLITS:
+            raise DataError(f"{row.place}: split is train, val or test, got {row.split!r}")
+    words = [SPLITS[row.split.lower()] for row in rows]
+    for row, word in zip(rows, words, strict=True):
+        if word != words[0]:
+            raise DataError(f"{row.place}: {file} stands in two splits")
+    return file, words[0]
+
+
+def _fits(read: Callable[[tuple[str, Sequence[Row]]], Record], file: str, rows: Sequence[Row]) -> bool:
+    try:
+        read((file, rows))
+    except DataError as error:
+        return isinstance(error.__cause__, FileNotFoundError)  # of another split, which need not be there
+    return True

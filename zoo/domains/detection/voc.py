@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -25,14 +27,25 @@ _MEMBER = re.compile(r"\s+-?[01]$")  # whether the image shows the class that th
 _ENDING = re.compile(rf"({'|'.join(map(re.escape, IMAGE_SUFFIXES))})$", re.IGNORECASE)
 
 
-def read_list(file: Path) -> list[str]:
-    """Image stems of a list below ``ImageSets/Main``; a second column (1, 0 or -1) and endings are not looked at.
+def read_list(file: Path, spare: Callable[[DataError], None] = refuse) -> dict[str, str]:
+    """Image stems of a list below ``ImageSets/Main``, each with its line for messages.
+
+    A second column (1, 0 or -1) and endings are not looked at.
+
+    Args:
+        file: The list.
+        spare: What is done about a line that names an image again.
 
     Raises:
-        DataError: There is no such list, or it is empty.
+        DataError: There is no such list, it is empty, or ``spare`` raises.
     """
-    lines = (_MEMBER.sub("", line.strip()) for line in read_text(file, "list of images").splitlines())
-    stems = [_ENDING.sub("", line) for line in lines if line]
+    stems: dict[str, str] = {}
+    for number, line in enumerate(read_text(file, "list of images").splitlines(), start=1):
+        stem = _ENDING.sub("", _MEMBER.sub("", line.strip()))
+        if stem in stems:
+            spare(DataError(f"{file}:{number}: {stem} stands twice, first in {stems[stem]}"))
+        elif stem:
+            stems[stem] = f"{file}:{number}"
     if not stems:
         raise DataError(f"{file}: the list is empty")
     return stems
@@ -50,6 +63,8 @@ def parse(file: Path) -> ET.Element:
         raise DataError(f"{file}: there is no such annotation") from error
     except ET.ParseError as error:
         raise DataError(f"{file}:{error.position[0]}: is no xml, or is cut off: {error.msg}") from error
+    except (OSError, ValueError, LookupError) as error:  # a folder, a name that no file can have, an unknown encoding
+        raise DataError(f"{file}: cannot be read as xml ({' '.join(str(error).split())[:120]})") from error
 
 
 def object_names(root: Path, spare: Callable[[DataError], None] = refuse) -> list[str]:
@@ -57,58 +72,72 @@ def object_names(root: Path, spare: Callable[[DataError], None] = refuse) -> lis
 
     Args:
         root: Folder of ``Annotations``.
-        spare: What is done about a file that is no xml.
+        spare: What is done about a file that cannot be used; its classes do not count.
     """
-    trees = usable(sorted((root / "Annotations").glob("*.xml")), parse, spare)
-    found = {(entry.findtext("name") or "").strip() for tree in trees for entry in tree.iter("object")} - {""}
+    trees = usable(sorted((root / "Annotations").glob("*.xml")), lambda file: _objects(parse(file), file), spare)
+    found = {name for objects in trees for name, _, _ in objects}
     if not found:
         raise DataError(f"{root / 'Annotations'}: no xml there names an object")
     return sorted(found)
 
 
-def read_voc(root: Path, stem: str, names: list[str]) -> Record:
+def read_voc(root: Path, stem: str, names: list[str], listed: str) -> Record:
     """One image. Pixels are counted from 1 and both ends belong to a box; difficult objects count as crowd regions.
 
     Args:
         root: Folder of ``Annotations`` and ``JPEGImages``.
         stem: Of the image.
         names: The classes.
+        listed: File and line that name the image.
 
     Raises:
         DataError: The xml is damaged, or an object cannot be used; names file and object.
     """
     file = root / "Annotations" / f"{stem}.xml"
+    if not os.path.lexists(file):
+        raise DataError(f"{listed}: there is no such annotation {file}")
     tree = parse(file)
     given = Path(tree.findtext("filename") or "").suffix
     image = find_image(root / "JPEGImages", stem, str(file), given)
     size = _size(tree, file)
     boxes, labels, difficult = [], [], []
+    for number, (name, box, crowd) in enumerate(_objects(tree, file), start=1):
+        place = f"{file}: object {number}"
+        labels.append(class_index(name, names, place))
+        if size is not None:
+            check_inside(box, size, place)
+        boxes.append((box[0] - 1, box[1] - 1, box[2], box[3]))
+        difficult.append(crowd)
+    return record(stem, image, str(file), size, boxes, labels, difficult)
+
+
+def _objects(tree: ET.Element, file: Path) -> list[tuple[str, tuple[float, float, float, float], bool]]:
+    """Class, box as written and whether it is difficult, of every object."""
+    found = []
     for number, entry in enumerate(tree.iter("object"), start=1):
         place = f"{file}: object {number}"
         name = (entry.findtext("name") or "").strip()
         if not name:
             raise DataError(f"{place}: has no name")
-        labels.append(class_index(name, names, place))
         bounds = entry.find("bndbox")
         if bounds is None:
             raise DataError(f"{place}: has no bndbox")
-        left, top, right, bottom = checked_box(
-            (bounds.findtext(key) for key in ("xmin", "ymin", "xmax", "ymax")), place
-        )
-        if size is not None:
-            check_inside((left, top, right, bottom), size, place)
-        boxes.append((left - 1, top - 1, right, bottom))
-        difficult.append((entry.findtext("difficult") or "0").strip() == "1")
-    return record(stem, image, str(file), size, boxes, labels, difficult)
+        box = checked_box((bounds.findtext(key) for key in ("xmin", "ymin", "xmax", "ymax")), place)
+        found.append((name, box, (entry.findtext("difficult") or "0").strip() == "1"))
+    return found
 
 
 def _size(tree: ET.Element, file: Path) -> tuple[int, int] | None:
     """``(height, width)`` as the file says; some tools write 0 where they do not know."""
     try:
         height, width = (int(float(tree.findtext(f"size/{side}") or 0)) for side in ("height", "width"))
-    except ValueError as error:
-        raise DataError(f"{file}: size holds no numbers") from error
+    except (ValueError, OverflowError) as error:
+        raise DataError(f"{file}: size holds no finite numbers") from error
     return (height, width) if height > 0 and width > 0 else None
+
+
+def _record(folder: Path, names: list[str], listed: tuple[str, str]) -> Record:
+    return read_voc(folder, listed[0], names, listed[1])
 
 
 class VOCFormat(DetectionData):
@@ -182,18 +211,12 @@ class VOCFormat(DetectionData):
         """
         found = []
         for folder, name in self.folders(root, split):
-            stems = read_list(folder / "ImageSets" / "Main" / f"{name}.txt")
+            stems = read_list(folder / "ImageSets" / "Main" / f"{name}.txt", self.spare)
             # a damaged file is told of where its image is listed
             self.class_names = self.class_names or object_names(
                 folder, refuse if self.on_error == "stop" else lambda error: None
             )
-            for stem in stems:
-                try:
-                    found.append(read_voc(folder, stem, self.class_names))
-                except DataError as error:
-                    if self.on_error == "stop":
-                        raise
-                    self.skipped[f"{split}: {error}"] += 1
+            found += usable(stems.items(), partial(_record, folder, self.class_names), self.spare)
         return found
 
     def make(self, root: Path) -> None:

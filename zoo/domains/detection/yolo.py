@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from zoo.domains.detection.coco import CROP, CROP_SIZES, SIZES
 from zoo.domains.detection.data import DetectionData
 from zoo.domains.detection.records import Record, image_size, record
 from zoo.domains.detection.synthesis import synthesize_yolo
-from zoo.training import IMAGE_SUFFIXES, DataError, Split
+from zoo.training import IMAGE_SUFFIXES, DataError, Split, refuse, usable
 from zoo.training.documents import parse_yaml, read_text
 from zoo.training.paths import below
 
@@ -42,28 +43,51 @@ def read_description(file: Path) -> tuple[dict[str, Any], list[str]]:
     return tree, [str(name) for name in names]
 
 
-def split_images(root: Path, tree: dict[str, Any], split: str, file: Path) -> list[Path]:
+def split_images(
+    root: Path, tree: dict[str, Any], split: str, file: Path, spare: Callable[[DataError], None] = refuse
+) -> list[Path]:
     """The images of a split: folders, lists of files, or several of them.
 
+    Args:
+        root: Folder of the data.
+        tree: What the yaml holds.
+        split: Which part.
+        file: The yaml.
+        spare: What is done about an image that is named again.
+
     Raises:
-        DataError: The split is not described, or a folder or list is missing or empty.
+        DataError: The split is not described, a folder or list is missing or empty, or ``spare`` raises.
     """
     given = tree.get(split) or (tree.get("valid") if split == "val" else None)
     if not given:
         raise DataError(f"{file}: does not say where {split} is")
-    found: list[Path] = []
+    found: dict[Path, str] = {}
     for text in given if isinstance(given, list) else [given]:
         place = _place(root, tree, str(text))
         if place.is_dir():
-            images = sorted(one for one in place.rglob("*") if one.suffix.lower() in IMAGE_SUFFIXES)
+            images = {one: str(file) for one in sorted(place.rglob("*")) if one.suffix.lower() in IMAGE_SUFFIXES}
         elif place.suffix == ".txt" and place.is_file():
-            lines = (line.strip() for line in read_text(place, "list").splitlines())
-            images = [below(place.parent if line[0] == "." else root, line) for line in lines if line]
+            images = _listed(root, place, spare)
         else:
             raise DataError(f"{file}: {split} is {text!r}, {place} is no folder and no list of images")
         if not images:
             raise DataError(f"{file}: {split}: {place} holds no image")
-        found += images
+        for one, where in images.items():
+            if one in found:
+                spare(DataError(f"{where}: {split}: {one} stands twice"))
+        found.update(images)
+    return list(found)
+
+
+def _listed(root: Path, place: Path, spare: Callable[[DataError], None]) -> dict[Path, str]:
+    """The images of a list, with the line of each."""
+    found: dict[Path, str] = {}
+    for number, line in enumerate(read_text(place, "list").splitlines(), start=1):
+        if line.strip():
+            image, where = below(place.parent if line.strip()[0] == "." else root, line.strip()), f"{place}:{number}"
+            if image in found:
+                spare(DataError(f"{where}: {line.strip()} stands twice, first in {found[image]}"))
+            found.setdefault(image, where)
     return found
 
 
@@ -99,7 +123,7 @@ def read_yolo(root: Path, image: Path, classes: int) -> Record:
     name = image.relative_to(root).as_posix() if image.is_relative_to(root) else str(image)
     height, width = image_size(image, str(file))
     boxes, labels = [], []
-    lines = read_text(file, "file").splitlines() if file.is_file() else []
+    lines = read_text(file, "file").splitlines() if os.path.lexists(file) else []
     for number, line in enumerate(lines, start=1):
         if line.strip():
             label, box = _line(line.split(), classes, f"{file}:{number}")
@@ -197,15 +221,8 @@ class YOLOFormat(DetectionData):
         file = root / self.description
         tree, self.class_names = read_description(file)
         name = "val" if split == "test" and not tree.get("test") else split
-        found = []
-        for image in split_images(root, tree, name, file):
-            try:
-                found.append(read_yolo(root, image, len(self.class_names)))
-            except DataError as error:
-                if self.on_error == "stop":
-                    raise
-                self.skipped[f"{split}: {error}"] += 1
-        return found
+        images = split_images(root, tree, name, file, self.spare)
+        return usable(images, lambda image: read_yolo(root, image, len(self.class_names)), self.spare)
 
     def make(self, root: Path) -> None:
         """Writes tiny images of shapes with their text files."""
