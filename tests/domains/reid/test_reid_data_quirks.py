@@ -75,7 +75,7 @@ def test_other_words_for_a_split_are_refused(tmp_path, word):
 def test_a_table_of_another_encoding_is_named(tmp_path):
     for text in ("image,caption,split\na.png,a café,test\n", "imagé,caption\n"):
         (tmp_path / "captions.csv").write_bytes(text.encode("latin-1"))
-        with pytest.raises(DataError, match=r"captions\.csv: not a text file in UTF-8"):
+        with pytest.raises(DataError, match=r"captions\.csv:\d+: is no text in UTF-8"):
             told(ImageText(root=str(tmp_path)))
 
 

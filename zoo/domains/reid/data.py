@@ -18,6 +18,7 @@ from zoo.domains.reid.records import Record
 from zoo.errors import InputError
 from zoo.training import DataError, EpochOrder, Items, Split, ZooData
 from zoo.training.images import read_image
+from zoo.training.paths import is_there
 
 Selection = Literal["val", "test"]
 _DIVISION = 1 << 40  # epochs of the division have numbers, and so random numbers, of their own
@@ -216,7 +217,7 @@ class TextImageData(ZooData):
         chosen: Split = "test" if split == "val" and self.select_on == "test" else split
         records = self.split_records(self.kept(self.records(root), lambda record: str(record.file)), chosen)
         for record in records:
-            if self.on_error == "stop" and not record.file.is_file():
+            if self.on_error == "stop" and not is_there(record.file):
                 raise DataError(f"{record.place}: there is no image {record.file}")
         if split != "train":
             if not any(record.captions for record in records):

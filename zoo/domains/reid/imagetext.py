@@ -3,73 +3,83 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from zoo.domains.reid.data import Selection, TextImageData
 from zoo.domains.reid.records import Record, read_records
 from zoo.domains.reid.synthesis import synthesize
-from zoo.training import DataError, Split
+from zoo.domains.reid.tokenizers import clean
+from zoo.training import DataError, Split, refuse, usable
+from zoo.training.lines import as_text, text_lines
 
 
-def read_tokens(file: Path, images: Path, splits: dict[str, Split]) -> list[Record]:
+def read_tokens(
+    file: Path, images: Path, splits: dict[str, tuple[Split, str]], spare: Callable[[DataError], None] = refuse
+) -> list[Record]:
     """Reads the original caption file of Flickr8k or Flickr30k: ``name.jpg#0<tab>caption`` per line.
 
     Args:
         file: ``Flickr8k.token.txt`` or ``results_20130124.token``.
         images: Folder of the images.
-        splits: The split of each image, by its name without ending; images of no split are left out, as in the
-            official splits.
+        splits: Of each image, by its name without ending, the split and where it is named; images of no split are left
+            out, as in the official splits.
+        spare: What is done with a line that cannot be used, and with an image without captions; they are left out.
 
     Raises:
         DataError: A line is malformed, or a split names an image without captions; names file and line.
     """
     captions: dict[str, tuple[list[str], str]] = {}
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: not a text file ({error.reason} at byte {error.start})") from None
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        head, tab, caption = line.partition("\t")
+
+    def read(numbered: tuple[str, str]) -> None:
+        place, line = numbered
+        head, tab, caption = as_text(place, line).partition("\t")
         name, mark, _ = head.partition("#")
-        if not tab or not mark or not caption.strip():
-            raise DataError(f"{file}:{number}: expected 'name.jpg#0<tab>caption', found {line!r:.60}")
-        captions.setdefault(name, ([], f"{file}:{number}"))[0].append(caption.strip())
+        if not tab or not mark or not clean(caption):
+            raise DataError(f"{place}: expected 'name.jpg#0<tab>caption', found {line!r:.60}")
+        captions.setdefault(name, ([], place))[0].append(caption.strip())
+
+    usable((numbered for numbered in text_lines(file) if numbered[1].strip()), read, spare)
     by_stem = {Path(name).stem: name for name in captions}
-    absent = next((stem for stem in splits if stem not in by_stem), None)
-    if absent is not None:
-        raise DataError(f"{file}: has no caption of {absent}, which a split names")
-    records = []
-    for identity, (stem, split) in enumerate(splits.items()):
-        name = by_stem[stem]
-        texts, place = captions[name]
-        records.append(Record(images / name, identity, tuple(texts), split, place))
-    return records
+
+    def record(numbered: tuple[int, tuple[str, tuple[Split, str]]]) -> Record:
+        identity, (stem, (split, named)) = numbered
+        if stem not in by_stem:
+            raise DataError(f"{named}: {stem} has no caption in {file}")
+        texts, place = captions[by_stem[stem]]
+        return Record(images / by_stem[stem], identity, tuple(texts), split, place)
+
+    return usable(enumerate(splits.items()), record, spare)
 
 
-def read_split_lists(root: Path, files: dict[Split, str]) -> dict[str, Split]:
-    """Names of images without their ending, and the split of each.
+def read_split_lists(
+    root: Path, files: dict[Split, str], spare: Callable[[DataError], None] = refuse
+) -> dict[str, tuple[Split, str]]:
+    """Names of images without their ending, the split of each, and where it is named.
 
     Args:
         root: Folder of the lists.
         files: A list of image names, one a line, per split.
+        spare: What is done with a line that cannot be used; such a line is left out.
 
     Raises:
         DataError: A list is missing, or names an image twice; names file and line.
     """
-    splits: dict[str, Split] = {}
+    splits: dict[str, tuple[Split, str]] = {}
     for split, name in files.items():
-        file = root / name
-        if not file.is_file():
-            raise DataError(f"{file}: there is no such list of images of the {split} split")
-        for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
-            stem = Path(line.strip()).stem
+        if not (root / name).is_file():
+            raise DataError(f"{root / name}: there is no such list of images of the {split} split")
+
+        def read(numbered: tuple[str, str], split: Split = split) -> None:
+            place, line = numbered
+            stem = Path(as_text(place, line).strip()).stem
             if stem in splits:
-                raise DataError(f"{file}:{number}: {stem} is named twice")
+                raise DataError(f"{place}: {stem} is named twice")
             if stem:
-                splits[stem] = split
+                splits[stem] = split, place
+
+        usable(text_lines(root / name), read, spare)
     return splits
 
 
@@ -100,15 +110,16 @@ class Flickr8k(TextImageData):
                 root / "captions.json", root, ("file",), ("captions",), needs_id=False, spare=self.spare
             )
         if (root / "dataset_flickr8k.json").is_file():
-            return _karpathy(root / "dataset_flickr8k.json", _images(root, "images", "Flicker8k_Dataset"))
+            return _karpathy(root / "dataset_flickr8k.json", _images(root, "images", "Flicker8k_Dataset"), self.spare)
         if (root / "Flickr8k.token.txt").is_file():
             files: dict[Split, str] = {
                 "train": "Flickr_8k.trainImages.txt",
                 "val": "Flickr_8k.devImages.txt",
                 "test": "Flickr_8k.testImages.txt",
             }
-            splits = read_split_lists(root, files)
-            return read_tokens(root / "Flickr8k.token.txt", _images(root, "Flicker8k_Dataset", "images"), splits)
+            splits = read_split_lists(root, files, self.spare)
+            folder = _images(root, "Flicker8k_Dataset", "images")
+            return read_tokens(root / "Flickr8k.token.txt", folder, splits, self.spare)
         raise DataError(
             f"{root}: no Flickr8k.token.txt, dataset_flickr8k.json or captions.json (zoo data show flickr8k)"
         )
@@ -133,10 +144,11 @@ class Flickr30k(TextImageData):
         """Reads the layout that is there."""
         images = _images(root, "flickr30k-images", "images")
         if (root / "dataset_flickr30k.json").is_file():
-            return _karpathy(root / "dataset_flickr30k.json", images)
+            return _karpathy(root / "dataset_flickr30k.json", images, self.spare)
         if (root / "results_20130124.token").is_file():
-            splits = read_split_lists(root, {"train": "train.txt", "val": "val.txt", "test": "test.txt"})
-            return read_tokens(root / "results_20130124.token", images, splits)
+            files: dict[Split, str] = {"train": "train.txt", "val": "val.txt", "test": "test.txt"}
+            splits = read_split_lists(root, files, self.spare)
+            return read_tokens(root / "results_20130124.token", images, splits, self.spare)
         raise DataError(f"{root}: no dataset_flickr30k.json or results_20130124.token (zoo data show flickr30k)")
 
     def make(self, root: Path) -> None:
@@ -215,7 +227,7 @@ class ImageText(TextImageData):
         synthesize(root, "imagetext", self.seed)
 
 
-def _karpathy(file: Path, images: Path) -> list[Record]:
+def _karpathy(file: Path, images: Path, spare: Callable[[DataError], None]) -> list[Record]:
     """Karpathy's json; his ``sentid`` and ``imgid`` are not needed: every image is an identity of its own."""
-    records = read_records(file, images, ("filename",), ("captions",), ("identity",), needs_id=False)
+    records = read_records(file, images, ("filename",), ("captions",), ("identity",), needs_id=False, spare=spare)
     return [dataclasses.replace(record, identity=number) for number, record in enumerate(records)]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from zoo.domains.reid.data import Selection, TextImageData
-from zoo.domains.reid.records import ID_KEYS, Record, check_contiguous, read_records
+from zoo.domains.reid.records import ID_KEYS, Record, contiguous, read_records
 from zoo.domains.reid.synthesis import synthesize
-from zoo.training import DataError
+from zoo.training import DataError, usable
 
 _CAMERA_NAME = re.compile(r"(\d+)(\d{3})")
 
@@ -35,11 +36,7 @@ class CUHKPEDES(TextImageData):
     def records(self, root: Path) -> list[Record]:
         """Reads ``reid_raw.json``."""
         folder = _inside(root, "CUHK-PEDES", "reid_raw.json")
-        records = read_records(
-            folder / "reid_raw.json", folder / "imgs", ("file_path",), ("captions",), ("id",), spare=self.spare
-        )
-        check_contiguous(records, 1, "CUHK-PEDES")
-        return records
+        return _official(folder / "reid_raw.json", folder / "imgs", "file_path", 1, "CUHK-PEDES", self.spare)
 
     def make(self, root: Path) -> None:
         """Writes tiny data in the official format."""
@@ -65,9 +62,7 @@ class ICFGPEDES(TextImageData):
         file = folder / "ICFG-PEDES.json"
         if not file.is_file() and (folder / "ICFG_PEDES.json").is_file():
             file = folder / "ICFG_PEDES.json"
-        records = read_records(file, folder / "imgs", ("file_path",), ("captions",), ("id",), spare=self.spare)
-        check_contiguous(records, 0, "ICFG-PEDES")
-        return records
+        return _official(file, folder / "imgs", "file_path", 0, "ICFG-PEDES", self.spare)
 
     def make(self, root: Path) -> None:
         """Writes tiny data in the official format."""
@@ -89,11 +84,7 @@ class RSTPReid(TextImageData):
     def records(self, root: Path) -> list[Record]:
         """Reads ``data_captions.json``."""
         folder = _inside(root, "RSTPReid", "data_captions.json")
-        records = read_records(
-            folder / "data_captions.json", folder / "imgs", ("img_path",), ("captions",), ("id",), spare=self.spare
-        )
-        check_contiguous(records, 0, "RSTPReid")
-        return records
+        return _official(folder / "data_captions.json", folder / "imgs", "img_path", 0, "RSTPReid", self.spare)
 
     def make(self, root: Path) -> None:
         """Writes tiny data in the official format."""
@@ -162,19 +153,37 @@ class CUHK01Pedes(TextImageData):
     def records(self, root: Path) -> list[Record]:
         """Reads ``captions.json``; the cameras from the names of the images."""
         known = read_records(root / "captions.json", root, ("file",), ("captions",), ID_KEYS, spare=self.spare)
-        records = [dataclasses.replace(record, camera=camera_of(record.file, record.place)) for record in known]
+        records = usable(
+            known, lambda record: dataclasses.replace(record, camera=camera_of(record.file, record.place)), self.spare
+        )
         if not self.distractors:
             return records
-        captioned = {record.file for record in records}
-        return records + [
-            Record(file, identity_of(file), (), "test", str(file), camera_of(file, str(file)))
-            for file in sorted((root / "images").glob("*.jpg"))
-            if file not in captioned
-        ]
+        captioned = {record.file for record in known}
+        others = (file for file in sorted((root / "images").glob("*.jpg")) if file not in captioned)
+        return records + usable(others, _distractor, self.spare)
 
     def make(self, root: Path) -> None:
         """Writes tiny data in the same format."""
         synthesize(root, "cuhk01_pedes", self.seed)
+
+
+def _official(
+    file: Path, images: Path, image_key: str, first: int, name: str, spare: Callable[[DataError], None]
+) -> list[Record]:
+    """The records of an official json, whose training identities are numbered from ``first`` on."""
+    left_out: list[DataError] = []
+
+    def told(error: DataError) -> None:
+        spare(error)
+        left_out.append(error)
+
+    records = read_records(file, images, (image_key,), ("captions",), ("id",), spare=told)
+    return contiguous(records, first, name, len(left_out), spare)
+
+
+def _distractor(file: Path) -> Record:
+    """An image without captions."""
+    return Record(file, identity_of(file), (), "test", str(file), camera_of(file, str(file)))
 
 
 def identity_of(file: Path) -> int:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from zoo.training import DataError, Split, refuse
+from zoo.domains.reid.tokenizers import clean
+from zoo.training import DataError, Split, refuse, usable
 from zoo.training.choices import nearest
-from zoo.training.documents import parse_json
+from zoo.training.documents import Cells, parse_json, read_rows
 from zoo.training.paths import below
 
 SPLITS = ("train", "val", "test")
@@ -24,6 +24,8 @@ WORDS: dict[str, Split] = {
 DELIMITERS = ",;\t|"
 IMAGE_KEYS = ("file_path", "img_path", "image", "file", "filename", "image_name", "path")
 CAPTION_KEYS = ("captions", "caption", "text", "comment", "sentence", "query")
+NO_NAMES = ("nan", "+nan", "-nan", "inf", "+inf", "-inf")  # what a missing or broken number is written as
+LONGEST = 18  # digits of a number
 ID_KEYS = ("id", "identity", "pid", "person", "person_id")
 
 
@@ -95,14 +97,20 @@ def read_records(
     Raises:
         DataError: The file or a record is malformed; names file and record (from 1; of a csv: the line).
     """
-    rows = list(_csv_rows(file) if file.suffix.lower() == ".csv" else _json_rows(file))
-    named = {} if needs_id else _names(rows, id_keys)
+    rows = _csv_rows(file) if file.suffix.lower() == ".csv" else _json_rows(file)
+    usual = [row for _, row in rows if isinstance(row, dict)]
+    named = {} if needs_id else _names(usual, id_keys)
+    with_ids = needs_id or any(key in row for row in usual for key in id_keys)
     records: dict[str, Record] = {}
 
-    def take(place: str, row: Mapping[str, Any]) -> None:
+    def take(place: str, row: Any) -> None:
+        if isinstance(row, DataError):
+            raise row
+        if not isinstance(row, dict):
+            raise DataError(f"{place}: expected a record with names, found {row!r:.60}")
         name = _text(row, image_keys, place, "image")
         captions = _captions(row, caption_keys, place)
-        identity = _identity(row, id_keys, place, named) if needs_id or any(key in row for key in id_keys) else None
+        identity = _identity(row, id_keys, place, named) if with_ids else None
         known = records.get(name)
         if identity is None:
             identity = known.identity if known else len(records)
@@ -127,33 +135,27 @@ def read_records(
     return list(records.values())
 
 
-def _json_rows(file: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
+def _json_rows(file: Path) -> list[tuple[str, Any]]:
     content = read_json(file)
     if isinstance(content, dict) and isinstance(content.get("images"), list):
         content = content["images"]
     if not isinstance(content, list):
         raise DataError(f"{file}: expected a list of records, found a {type(content).__name__}")
-    for number, row in enumerate(content, start=1):
-        if not isinstance(row, dict):
-            raise DataError(f"{file}: record {number}: expected a record with names, found {row!r:.60}")
-        yield f"{file}: record {number}", row
+    return [(f"{file}: record {number}", row) for number, row in enumerate(content, start=1)]
 
 
-def _csv_rows(file: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    if not file.is_file():
-        raise DataError(f"{file}: there is no such file")
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            head = stream.readline()
-            stream.seek(0)
-            reader = csv.DictReader(stream, delimiter=max(DELIMITERS, key=head.count))
-            for row in reader:
-                texts = {str(key).strip().lower(): text.strip() for key, text in row.items() if isinstance(text, str)}
-                yield f"{file}:{reader.line_num}", texts
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: not a text file in UTF-8 ({error.reason} at byte {error.start})") from None
-    except csv.Error as error:
-        raise DataError(f"{file}:{reader.line_num + 1}: is no csv: {error}") from None
+def _csv_rows(file: Path) -> list[tuple[str, Any]]:
+    """Place and values of every row; the error of one that cannot be read."""
+    rows = list(read_rows(file, "file", DELIMITERS))
+    head = [name.strip().lower() for name in rows.pop(0).values] if rows else []
+
+    def values(row: Cells, place: str) -> dict[str, str] | DataError:
+        if row.problem is None and len(row.values) != len(head):
+            return DataError(f"{place}: has {len(row.values)} cells, the head has {len(head)}")
+        return row.problem or {name: text.strip() for name, text in zip(head, row.values, strict=True)}
+
+    places = [f"{file}:{row.number}" for row in rows]
+    return [(place, values(row, place)) for place, row in zip(places, rows, strict=True)]
 
 
 def _find(row: Mapping[str, Any], keys: Sequence[str], place: str, what: str) -> Any:
@@ -175,13 +177,17 @@ def _text(row: Mapping[str, Any], keys: Sequence[str], place: str, what: str) ->
 
 def _captions(row: Mapping[str, Any], keys: Sequence[str], place: str) -> tuple[str, ...]:
     if not any(key in row for key in keys) and "sentences" in row:  # Karpathy's json
-        found = [sentence.get("raw") if isinstance(sentence, dict) else sentence for sentence in row["sentences"]]
+        value = row["sentences"]
+        if isinstance(value, list):
+            value = [sentence.get("raw") if isinstance(sentence, dict) else sentence for sentence in value]
     else:
         value = _find(row, keys, place, "caption")
-        found = value if isinstance(value, list) else [value]
+    found = value if isinstance(value, list) else [value]
+    if not found:
+        raise DataError(f"{place}: the captions are [], expected at least one")
     texts: list[str] = []
     for number, caption in enumerate(found, start=1):
-        if not isinstance(caption, str) or not caption.strip():
+        if not isinstance(caption, str) or not clean(caption):
             raise DataError(f"{place}: caption {number} is {caption!r}, expected a text with at least one word")
         texts.append(caption.strip())
     return tuple(texts)
@@ -195,16 +201,17 @@ def _identity(row: Mapping[str, Any], keys: Sequence[str], place: str, named: Ma
     return _whole(row, str(key), place) if number is None else number
 
 
-def _names(rows: Sequence[tuple[str, Mapping[str, Any]]], keys: Sequence[str]) -> dict[str, int]:
+def _names(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> dict[str, int]:
     """Numbers of identities that are written as texts, the same for the same texts; none where all are numbers."""
-    found = {_name(row, key) for _, row in rows for key in keys if key in row} - {""}
+    found = {_name(row, key) for row in rows for key in keys if key in row} - {""}
     return {} if all(_is_whole(name) for name in found) else {name: number for number, name in enumerate(sorted(found))}
 
 
 def _name(row: Mapping[str, Any], key: str) -> str:
     """The identity of a row as a text; empty where it is none."""
     value = row[key]
-    return str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    name = str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    return "" if name.lower() in NO_NAMES else name
 
 
 def _is_whole(text: str) -> bool:
@@ -213,7 +220,7 @@ def _is_whole(text: str) -> bool:
 
 def _whole(row: Mapping[str, Any], key: str, place: str) -> int:
     value = row[key]
-    if isinstance(value, str) and _is_whole(value):
+    if isinstance(value, str) and _is_whole(value) and len(value) < LONGEST:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise DataError(f"{place}: {key} is {value!r}, expected a whole number")
@@ -236,23 +243,31 @@ def _split(row: Mapping[str, Any], place: str, default: Split | None, official: 
     return found
 
 
-def check_contiguous(records: Sequence[Record], first: int, name: str) -> None:
-    """Refuses training identities with gaps, which the official files do not have.
+def contiguous(
+    records: Sequence[Record], first: int, name: str, left_out: int, spare: Callable[[DataError], None] = refuse
+) -> list[Record]:
+    """The records without those of training identities behind a gap, which the official files do not have.
 
     Args:
         records: Of all splits.
         first: The lowest training identity of the official file.
         name: Of the data set.
+        left_out: Records that could not be used; each may have been the only one of an identity.
+        spare: What is done with a record that is left out.
 
     Raises:
-        DataError: Names the first identity that is missing or out of range.
+        DataError: Names the first identity that is missing or out of range, where it is not spared.
     """
     found = {record.identity for record in records if record.split == "train"}
-    for identity in sorted(found):
-        if not first <= identity < first + len(found):
-            missing = next(number for number in range(first, first + len(found)) if number not in found)
-            place = next(record.place for record in records if record.identity == identity)
+    last = first + len(found) + left_out - 1
+    missing = next((number for number in range(first, last + 1) if number not in found), None)
+
+    def in_range(record: Record) -> Record:
+        if record.split == "train" and not first <= record.identity <= last:
             raise DataError(
-                f"{place}: id {identity} is out of range: the {len(found)} training ids of {name} run from {first} "
-                f"to {first + len(found) - 1} without gaps, and {missing} is missing"
+                f"{record.place}: id {record.identity} is out of range: the {len(found)} training ids of {name} run "
+                f"from {first} to {last} without gaps, and {missing} is missing"
             )
+        return record
+
+    return usable(records, in_range, spare)
