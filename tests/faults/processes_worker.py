@@ -4,9 +4,10 @@ import sys
 
 import torch
 import torch.distributed as dist
+from test_faults_metrics import CASES, SIZE, drawn, figures
+from test_faults_numerics import SCORE, SIMILARITY
 
-from zoo.metrics import NDCG, ExpectedCalibrationError, QualityAgreement, RankQuality
-from zoo.ranking import gather, hinge, lambda_ndcg, listnet, sdm, triplet_alignment
+from zoo.ranking import gather
 from zoo.training.order import EpochOrder, EvaluationOrder
 
 ROWS, ITEMS, FEATURES = 26, 7, 5
@@ -29,37 +30,30 @@ def share(rank, world):
     return slice(edges[rank], edges[rank + 1])
 
 
-def measured(rows):
-    """Figures of the metrics that saw some rows."""
-    scores, target, _, identity = made()
-    ndcg, quality, agreement = NDCG(k=5), RankQuality(), QualityAgreement(resamples=50)
-    error = ExpectedCalibrationError(bins=5)
-    for row in range(*rows.indices(ROWS)):
-        ndcg.update(scores[row : row + 1], target[row : row + 1])
-        quality.update(scores[row], scores[row] + target[row], torch.full((ITEMS,), row))
-        agreement.update(scores[row], scores[row].sin() + target[row], torch.full((ITEMS,), row % 3))
-        error.update(scores[row : row + 1, :4], identity[row : row + 1] % 4)
+def measured(rank, world):
+    """Figures of every metric, of what all processes saw together."""
+    edges = {1: [0, SIZE], 2: [0, SIZE, SIZE], 4: [0, 10, 10, SIZE - 1, SIZE]}[world]  # one of them sees nothing
+    parts = torch.arange(*edges[rank : rank + 2]).split(7) if edges[rank] < edges[rank + 1] else []
     values = {}
-    for name, metric in (("ndcg", ndcg), ("quality", quality), ("agreement", agreement), ("error", error)):
-        found = metric.compute()
-        for key, value in found.items() if isinstance(found, dict) else [("", found)]:
-            values[f"{name} {key}"] = torch.as_tensor(value, dtype=torch.float64)
+    for name in CASES:
+        for key, value in figures(name, drawn(SIZE, 4), parts).items():
+            values[f"{name} {key}"] = torch.as_tensor(value)
     return values
 
 
 def learnt(rows, world):
-    """Values, and gradients averaged over processes, of losses over the gathered batch."""
+    """Values, and gradients averaged over processes, of every loss over the gathered batch."""
     scores, target, features, identity = made()
     found = {}
-    for name, loss in (("hinge", hinge), ("listnet", listnet), ("lambda_ndcg", lambda_ndcg)):
+    for name, loss in SCORE.items():
         weight = torch.ones(ITEMS, dtype=torch.float64, requires_grad=True)
         value = loss(gather(scores[rows] * weight), gather(target[rows]))
         found[name] = (value.detach(), averaged(value, weight, world))
-    for name, loss in (("sdm", sdm), ("triplet_alignment", triplet_alignment)):
+    for name, loss in SIMILARITY.items():
         weight = torch.ones(FEATURES, dtype=torch.float64, requires_grad=True)
         rowed = torch.nn.functional.normalize(gather(features[rows] * weight), dim=1)
         same = gather(identity[rows])
-        value = loss(rowed @ rowed.T, same[:, None] == same, temperature=0.5)
+        value = loss(rowed @ rowed.T, same[:, None] == same)
         found[name] = (value.detach(), averaged(value, weight, world))
     return found
 
@@ -85,7 +79,9 @@ def positions(rank, world):
 def main(rank: int, world: int, init: str, out: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{init}", rank=rank, world_size=world)
     rows = share(rank, world)
-    torch.save({"learnt": learnt(rows, world), "measured": measured(rows), "positions": positions(rank, world)}, out)
+    torch.save(
+        {"learnt": learnt(rows, world), "measured": measured(rank, world), "positions": positions(rank, world)}, out
+    )
     dist.destroy_process_group()
 
 

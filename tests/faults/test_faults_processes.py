@@ -1,4 +1,4 @@
-"""Two and four processes give what one gives: uneven shares, one without positives, one of a single row."""
+"""Two and four processes give what one gives: uneven shares, one without positives, of a single row, of nothing."""
 
 from pathlib import Path
 
@@ -18,8 +18,8 @@ def test_processes_give_what_one_gives(ranks, world):
             got, slope = one["learnt"][name]
             torch.testing.assert_close(got, value, msg=name)
             torch.testing.assert_close(slope, gradient, msg=name)
-    expected = measured(whole)
-    assert len(expected) > 5
+    expected = measured(0, 1)
+    assert len(expected) > 100
     for one in found:
         assert one["measured"].keys() == expected.keys()
         for name, value in expected.items():

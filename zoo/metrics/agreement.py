@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from scipy import optimize, special, stats
 from torch import Tensor
-from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from zoo.metrics.bootstrap import bootstrap_interval
+from zoo.metrics.gathered import Metric
 
 FIGURES = ("srcc", "krcc", "plcc", "rmse", "mae")
 _EVALUATIONS = 20_000  # of the logistic before it counts as not converged; a fit that converges needs some dozens

@@ -8,13 +8,13 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from zoo.metrics import calibration as of
 from zoo.metrics import calibration_selective as selective
 from zoo.metrics.bootstrap import bootstrap_interval
 from zoo.metrics.calibration import BINS, Bins, Edges, Norm
+from zoo.metrics.gathered import Metric
 
 SCALED = "_ts"
 """Ending of the names of figures after temperature scaling."""

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from zoo.metrics.calibration_metrics import check
+from zoo.metrics.gathered import Metric
 
 Norm = Literal["l1", "l2", "max"]
 BLOCK = 2**18  # logits that are looked at together: they stay in the cache

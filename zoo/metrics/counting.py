@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from zoo.metrics.bootstrap import bootstrap_interval
+from zoo.metrics.gathered import Metric
 
 
 class CountErrors(Metric):

@@ -7,8 +7,9 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
+
+from zoo.metrics.gathered import Metric
 
 Gain = Literal["exp2", "linear"]
 Discount = Literal["log2", "letor"]

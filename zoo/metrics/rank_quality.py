@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 from torch import Tensor
-from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
+
+from zoo.metrics.gathered import Metric
 
 _BLOCK = 1 << 24  # pairs that are compared at once
 

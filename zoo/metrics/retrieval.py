@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from zoo.metrics.bootstrap import bootstrap_interval
+from zoo.metrics.gathered import Metric
 
 RANKS = (1, 5, 10)
 BLOCK = 1 << 22  # similarities of a block: 16 MB in float32

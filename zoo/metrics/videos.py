@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from zoo.metrics.binary import OneClassError, average_precision, roc_auc
+from zoo.metrics.gathered import Metric
 from zoo.metrics.resampling import video_intervals
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 from torch import Tensor
-from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from zoo.errors import InputError
 from zoo.metrics import roc_auc
+from zoo.metrics.gathered import Metric
 
 Ties = Literal["share", "first"]
 THRESHOLD = 0.5
