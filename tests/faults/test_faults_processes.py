@@ -26,4 +26,4 @@ def test_processes_give_what_one_gives(ranks, world):
             torch.testing.assert_close(one["measured"][name], value, equal_nan=True, msg=name)
     tested, trained = (torch.cat([one["positions"][split] for one in found]).tolist() for split in ("test", "train"))
     assert sorted(tested) == list(range(ROWS))
-    assert len(set(trained)) == len(trained) > ROWS - world  # a rest too small for all processes waits for other epochs
+    assert sorted(trained) == list(range(ROWS))  # a rest too small for all processes joins another batch

@@ -1,5 +1,7 @@
 """The order of samples: a function of (seed, epoch), shared out exactly, resumable."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,24 @@ def test_last_batch_gives_every_process_a_sample_or_is_left_out(size, drop_last,
     expected = steps if not (size == 9 and not drop_last) else 1  # one sample cannot serve two processes
     assert [len(order) for order in orders] == [expected, expected]
     assert all(batch for order in orders for batch in order)
+
+
+@pytest.mark.parametrize("world", range(1, 6))
+def test_training_and_evaluation_see_every_sample_once(world):
+    """A rest too small for all processes was lost, for good where nothing is shuffled."""
+    for size, per in itertools.product(range(18), range(1, 5)):
+        orders = [EpochOrder(size, per, seed=2, rank=rank, world_size=world) for rank in range(world)]
+        shares = [list(order) for order in orders]
+        assert len({len(share) for share in shares}) == 1
+        assert all(batch for share in shares for batch in share)
+        seen = [position for share in shares for batch in share for _, position in batch]
+        assert sorted(seen) == list(range(size if size >= world else 0))
+        start = len(shares[0]) // 2
+        for order, share in zip(orders, shares, strict=True):
+            order.resume(0, start)
+            assert list(order) == share[start:]
+        tested = [EvaluationOrder(size, per, rank=rank, world_size=world) for rank in range(world)]
+        assert sorted(position for order in tested for batch in order for _, position in batch) == list(range(size))
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])

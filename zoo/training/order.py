@@ -151,13 +151,7 @@ class EpochOrder(Sampler[list[Key]]):
         order = np.arange(self.size)
         if self.shuffle:
             order = np.random.default_rng([self.seed, epoch]).permutation(self.size)
-        step = self.batch_size * self.world_size
-        batches = [order[first : first + step] for first in range(0, self.size, step)]
-        # a last batch that cannot give every process a sample would leave one waiting for ever
-        least = step if self.drop_last else self.world_size
-        if batches and len(batches[-1]) < least:
-            batches.pop()
-        return batches
+        return cut(order, self.batch_size, self.world_size, self.drop_last)
 
     @property
     def sampler(self) -> EpochOrder:
@@ -185,6 +179,27 @@ class EpochOrder(Sampler[list[Key]]):
         epoch = self.epoch
         for batch in self.global_batches(epoch)[self.start :]:
             yield [(epoch, int(position)) for position in batch[self.rank :: self.world_size]]
+
+
+def cut(order: np.ndarray, batch_size: int, world_size: int, drop_last: bool = False) -> list[np.ndarray]:
+    """Batches of all processes that give every process a sample: one that got none would wait for ever.
+
+    A rest that is too small for all processes joins the batch before it, so that no sample is lost; fewer samples than
+    processes are no batch.
+
+    Args:
+        order: ``(N, ...)``.
+        batch_size: Samples per process and step.
+        world_size: Number of processes.
+        drop_last: Whether an incomplete last batch is left out.
+    """
+    step = batch_size * world_size
+    batches = [order[first : first + step] for first in range(0, len(order), step)]
+    if batches and len(batches[-1]) < (step if drop_last else world_size):
+        rest = batches.pop()
+        if batches and not drop_last:
+            batches[-1] = np.concatenate([batches[-1], rest])
+    return batches
 
 
 class EvaluationOrder(EpochOrder):

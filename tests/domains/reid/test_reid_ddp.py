@@ -3,11 +3,8 @@
 import importlib.util
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-
-from zoo.domains.reid.data import DivisionOrder
 
 WORKER = Path(__file__).with_name("reid_worker.py")
 
@@ -30,12 +27,3 @@ def test_two_processes_equal_one(made, ranks):
         for ours, wanted in zip(part["gradients"], whole["gradients"], strict=True):
             torch.testing.assert_close(ours, wanted, rtol=1e-3, atol=1e-5)
         assert part["metrics"] == pytest.approx(whole["metrics"])
-
-
-@pytest.mark.parametrize(("size", "world"), [(33, 2), (32, 4), (3, 2), (9, 4), (1, 1)])
-def test_the_division_leaves_no_pair_out(size, world):
-    orders = [DivisionOrder(size, 2, 0, rank, world) for rank in range(world)]
-    batches = orders[0].global_batches(5)
-    assert np.array_equal(np.sort(np.concatenate(batches)), np.arange(size))
-    assert all(len(batch) >= min(world, size) for batch in batches)
-    assert len({len(list(order)) for order in orders}) == 1

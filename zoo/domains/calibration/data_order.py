@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from zoo.training import EpochOrder
+from zoo.training.order import cut
 
 
 class ClassAwareOrder(EpochOrder):
@@ -49,10 +50,7 @@ class ClassAwareOrder(EpochOrder):
         order = np.fromiter(
             (next(images[label]) for label in _first(classes, visits) for _ in range(self.visit)), dtype=np.int64
         )[: self.size]
-        step = self.batch_size * self.world_size
-        batches = [order[first : first + step] for first in range(0, self.size, step)]
-        least = step if self.drop_last else self.world_size
-        return batches[:-1] if len(batches[-1]) < least else batches
+        return cut(order, self.batch_size, self.world_size, self.drop_last)
 
     def __len__(self) -> int:
         step = self.batch_size * self.world_size

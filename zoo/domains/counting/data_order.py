@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from zoo.training import EpochOrder
-from zoo.training.order import Times
+from zoo.training.order import Times, cut
 
 
 class SideBySide(EpochOrder):
@@ -51,16 +51,12 @@ class SideBySide(EpochOrder):
 
     def _labelled(self, epoch: int) -> list[np.ndarray]:
         rng = np.random.default_rng([self.seed, epoch])
-        step = self.batch_size * self.world_size
         if self.steps is not None:
+            step = self.batch_size * self.world_size
             rounds = -(-self.steps * step // len(self.labelled))
             drawn = np.concatenate([rng.permutation(self.labelled) for _ in range(rounds)])
             return [drawn[first : first + step] for first in range(0, self.steps * step, step)]
-        order = rng.permutation(self.labelled)
-        found = [order[first : first + step] for first in range(0, len(order), step)]
-        if found and len(found[-1]) < self.world_size:  # some process would have nothing to do
-            found.pop()
-        return found
+        return cut(rng.permutation(self.labelled), self.batch_size, self.world_size)
 
     def _unlabelled(self, epoch: int, step: int) -> np.ndarray:
         wanted, there = self.unlabelled_batch * self.world_size, len(self.unlabelled)

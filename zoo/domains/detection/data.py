@@ -30,6 +30,7 @@ from zoo.domains.detection.boxes import centred
 from zoo.domains.detection.records import Record, check_inside, require_images
 from zoo.errors import InputError, ZooError
 from zoo.training import DataError, EpochOrder, Items, Split, ZooData, read_image
+from zoo.training.order import cut
 
 
 class Records:
@@ -127,10 +128,10 @@ class AspectOrder(EpochOrder):
             if len(kind) == step:
                 batches.append(np.array(kind))
                 kind.clear()
-        rest = [*waiting[0], *waiting[1]]
-        batches += [np.array(rest[first : first + step]) for first in range(0, len(rest), step)]
-        # a last batch that cannot give every process an image would leave one waiting for ever
-        return [batch for batch in batches if len(batch) >= self.world_size]
+        rest = np.array([*waiting[0], *waiting[1]], dtype=np.int64)
+        if batches and len(rest) < self.world_size:  # not an image for every process
+            return [*batches[:-1], np.concatenate([batches[-1], rest])]
+        return batches + cut(rest, self.batch_size, self.world_size)
 
 
 class DetectionData(ZooData):

@@ -12,7 +12,7 @@ import numpy as np
 from zoo.domains.quality.tables import Line, Spare, read_table
 from zoo.errors import InputError
 from zoo.training import DataError, EpochOrder, refuse, usable
-from zoo.training.order import Key, Times
+from zoo.training.order import Key, Times, cut
 
 Plan = Literal["csv", "batch", "epoch"]
 PLANS: tuple[str, ...] = get_args(Plan)
@@ -161,10 +161,7 @@ class PairOrder(EpochOrder):
             count, turn = count + len(pairs), turn + 1
         times = Times(self.size)
         ordered = np.array([times(int(place)) for place in np.concatenate(chosen)[:wanted].reshape(-1)]).reshape(-1, 2)
-        batches = [ordered[first : first + step] for first in range(0, len(ordered), step)]
-        if len(batches[-1]) < self.world_size:  # not a pair for every process
-            batches.pop()
-        return batches
+        return cut(ordered, self.batch_size, self.world_size)
 
     def __iter__(self) -> Iterator[list[Key]]:
         epoch = self.epoch

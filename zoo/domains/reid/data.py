@@ -117,20 +117,6 @@ class Gallery:
         }
 
 
-class DivisionOrder(EpochOrder):
-    """Every pair once, in the shuffled batches of training; a last batch too small for all processes joins another."""
-
-    def global_batches(self, epoch: int) -> list[np.ndarray]:
-        """Positions of the samples of all processes, a batch per step."""
-        order = np.random.default_rng([self.seed, epoch]).permutation(self.size)
-        step = self.batch_size * self.world_size
-        batches = [order[first : first + step] for first in range(0, self.size, step)]
-        if len(batches) > 1 and len(batches[-1]) < self.world_size:
-            last = batches.pop()
-            batches[-1] = np.concatenate([batches[-1], last])
-        return batches
-
-
 class TextImageData(ZooData):
     """Base of the data sets: a subclass reads its records.
 
@@ -192,7 +178,7 @@ class TextImageData(ZooData):
         self.noise, self.noise_file, self.noise_seed = noise, noise_file, noise_seed
         self.select_on, self.val_fraction, self.split_seed = select_on, val_fraction, split_seed
         self.memory = memory
-        self._division: tuple[DataLoader[dict[str, Any]], DivisionOrder] | None = None
+        self._division: tuple[DataLoader[dict[str, Any]], EpochOrder] | None = None
 
     def records(self, root: Path) -> list[Record]:
         """All records of the data set, of every split.
@@ -283,7 +269,7 @@ class TextImageData(ZooData):
         items = self.items("train")
         if self._division is None:
             rank, world_size = self._place()
-            order = DivisionOrder(len(items), self.batch_size, self.seed, rank, world_size)
+            order = EpochOrder(len(items), self.batch_size, self.seed, rank, world_size)
             self._division = (self._loader(items, order), order)
         loader, order = self._division
         order.epoch = _DIVISION + epoch
