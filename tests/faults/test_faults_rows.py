@@ -183,6 +183,42 @@ class Spoilt:
         return [file.name for file in files]
 
 
+def unseen(dirty, clean, features=False) -> list[str]:
+    """An item of training outfits without a picture, or with features that are not finite; its outfits go."""
+    rows = [line.split(",") for line in (dirty / "outfits.csv").read_text().splitlines()]
+    elsewhere = {row[1] for row in rows[1:] if row[2] != "train"}
+    item = next(row[1] for row in rows[1:] if row[1] not in elsewhere)
+    gone = {row[0] for row in rows if row[1] == item}
+    kept = [",".join(row) for row in rows if row[0] not in gone]
+    (clean / "outfits.csv").write_text("".join(f"{line}\n" for line in kept))
+    lines = (dirty / "items.csv").read_text().splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith(f"{item},"))
+    if features:
+        ids = np.array([line.split(",")[0] for line in lines[1:]])
+        values = np.random.default_rng(0).normal(size=(len(ids), 112))
+        np.savez(clean / "f.npz", ids=ids, embeddings=values)
+        values[place - 1, 3] = np.nan
+        np.savez(dirty / "f.npz", ids=ids, embeddings=values)
+        return [f"f.npz: the features of item {item} are not finite"]
+    lines[place] = re.sub(r"images/[^,]*", "", lines[place])
+    (dirty / "items.csv").write_text("\n".join(lines))
+    return [f"items.csv:{place + 1}: item {item} has no picture"]
+
+
+def metadata(dirty, clean) -> list[str]:
+    """An outfit that stands there twice, a question whose label is none, a negative in no text; the pairs go."""
+    sets = json.loads((dirty / "valid.json").read_text())
+    (dirty / "valid.json").write_text(json.dumps([*sets, sets[4]]))
+    file = "compatibility_valid.txt"
+    lines = (dirty / file).read_text().splitlines()
+    half = len(lines) // 2
+    kept = [line for number, line in enumerate(lines) if number % half not in (3, 8)]
+    (clean / file).write_text("\n".join(kept))
+    lines[3], lines[half + 8] = f"nan{lines[3][1:]}", f"{lines[half + 8]} caf\udce9"
+    (dirty / file).write_bytes("\n".join(lines).encode(errors="surrogateescape"))
+    return [f"valid.json: entry {len(sets)}: ", f"{file}:4: ", f"{file}:{half + 9}: "]
+
+
 def queries(dirty, clean) -> list[str]:
     """Lines of three queries that go; lines of no query, and of one that stands elsewhere, which alone go."""
     lines = (dirty / "train.txt").read_text().splitlines()
@@ -336,18 +372,26 @@ CASES: dict[str, tuple[str, dict[str, object], Plant]] = {
         {"steps_per_epoch": 3, "timelines": 6},
         partial(archives, features="features_efflite0_12f_fp16.npz"),
     ),
-    "products": ("outfit.MANGO", {"gallery": 0}, Rows("product_data.csv", ["{first}", "x", ",,,,,,,"])),
+    "products": (
+        "outfit.MANGO",
+        {"gallery": 0},
+        Rows("product_data.csv", ["{first}", "x", '"y,,,,,,,', ",a,b,c,d,e,f,g"]),
+    ),
     "outfits of Maryland": (
         "outfit.MarylandPolyvore",
         {"gallery": 0},
-        Entries("train_no_dup.json", ["x", {"set_id": "9"}, {"set_id": "8", "items": [{}]}, {"items": []}], "entry"),
+        Entries("train_no_dup.json", ["x", {"set_id": "9"}, {"set_id": "8", "items": [{}]}, {"items": []},
+                                       {"set_id": "900000", "items": [{"index": 1}]}], "entry"),
     ),
     "outfits in json": ("outfit.PolyvoreOutfits", {"gallery": 0}, polyvore),
     "outfits in a csv": (
         "outfit.OutfitCSV",
         {"gallery": 0},
-        Rows("outfits.csv", ["901,no such item", "902,", ",x"]),
+        Rows("outfits.csv", ["901,no such item", "{first}", "902,", ",x"]),
     ),
+    "pictures of a csv": ("outfit.OutfitCSV", {"gallery": 0}, unseen),
+    "features of a csv": ("outfit.OutfitCSV", {"gallery": 0, "features": "f.npz"}, partial(unseen, features=True)),
+    "outfits of the metadata": ("outfit.PolyvoreMetadata", {"gallery": 0, "encoder": None}, metadata),
     "voc": ("detection.VOCFormat", DETECTION, voc),
     "yolo": ("detection.YOLOFormat", DETECTION, yolo),
     "coco": ("detection.COCOFormat", DETECTION, coco),
@@ -364,7 +408,7 @@ def planted(request, tmp_path_factory):
     kind, place = getattr(import_module(f"zoo.domains.{module}"), cls), tmp_path_factory.mktemp(cls)
     if module == "outfit":
         encoder = import_module("zoo.domains.outfit").ItemEncoder
-        options = {**options, "encoder": encoder(**ENCODER)}
+        options = {"encoder": encoder(**ENCODER), **options}
     (place / "dirty").mkdir()
     kind().make(place / "dirty")
     shutil.copytree(place / "dirty", place / "clean")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +26,7 @@ from zoo.domains.outfit.questions import (
 from zoo.domains.outfit.samples import EvaluationItems, Sample, Table, Task, TrainingItems, join
 from zoo.errors import InputError
 from zoo.training import DataError, FeatureStore, Items, Split, ZooData, read_image
+from zoo.training.paths import is_there
 from zoo.training.whole import whole
 
 Target = Literal["category", "text"]
@@ -93,9 +95,10 @@ class OutfitData(ZooData):
         self.task, self.features, self.pixels, self.negatives = task, features, pixels, negatives
         self.questions, self.target, self.gallery, self.replace = questions, target, gallery, replace
         self._read: Collection | None = None
-        self._spared: set[str] = set()
+        self._spared: list[str] = []
         self._table: Table | None = None
         self._bad: dict[int, DataError] | None = None
+        self._wrong: dict[int, DataError] = {}
         self._targets = np.zeros((0, 0), dtype=np.float32)
 
     # -- what a data set writes
@@ -115,10 +118,10 @@ class OutfitData(ZooData):
         if self._read is None:
             told = set(self.skipped)
             self._read = self.collection(root)
-            self._spared = set(self.skipped) - told
+            self._spared = [reason for reason in self.skipped if reason not in told]
             for note in self._read.notes:
                 print(f"{self.dataset}: {note}", file=sys.stderr)
-        self.skipped.update(dict.fromkeys(self._spared - set(self.skipped), 1))
+        self.skipped.update({reason: 1 for reason in self._spared if reason not in self.skipped})
         return self._read
 
     def read(self, root: Path, split: Split) -> Items:
@@ -206,20 +209,33 @@ class OutfitData(ZooData):
             if self.target == "category" and self.features is None:
                 kinds = self.encoder.text_features(catalogue.categories, f"outfit-{self.dataset}-categories")
                 self._targets = kinds[catalogue.fine]
-            self._table = Table(image, text, catalogue, self.pixels)
+            self._table = Table(image, text, catalogue, self.pixels, self._wrong)
         return self._table
 
     def _precomputed(self, place: Path, collection: Collection, used: list[int]) -> tuple[np.ndarray, np.ndarray]:
         found = read_features(place)
         items = collection.catalogue.items
-        missing = [items[number] for number in used if items[number].id not in found]
-        if missing:
-            raise DataError(f"{place}: has no features of item {missing[0].id} ({len(missing)} of {len(used)} missing)")
-        rows = np.stack([found[items[number].id] for number in used])
-        width = self.encoder.widths[0]
-        if rows.shape[1] != sum(self.encoder.widths):
-            raise DataError(f"{place}: features of width {rows.shape[1]}, the encoder's have {self.encoder.widths}")
-        return _spread(rows[:, :width], used, len(items)), _spread(rows[:, width:], used, len(items))
+        missing = [number for number in used if items[number].id not in found]
+        for number in missing:
+            count = f"{len(missing)} of {len(used)} missing"
+            self._give_up(number, DataError(f"{place}: has no features of item {items[number].id} ({count})"))
+        for number in used:
+            row = found.get(items[number].id)
+            if row is not None and not np.isfinite(row).all():
+                self._give_up(number, DataError(f"{place}: the features of item {items[number].id} are not finite"))
+        rows = [found[items[number].id] for number in used if number not in self._wrong]
+        width, whole = self.encoder.widths[0], sum(self.encoder.widths)
+        if rows and rows[0].shape != (whole,):
+            raise DataError(f"{place}: features of width {len(rows[0])}, the encoder's have {self.encoder.widths}")
+        table = np.zeros((len(items), whole), dtype=np.float32)
+        table[[number for number in used if number not in self._wrong]] = np.reshape(rows, (-1, whole))
+        return table[:, :width], table[:, width:]
+
+    def _give_up(self, number: int, error: DataError) -> None:
+        """Notes why an item cannot be used, where such are to be skipped."""
+        if self.on_error == "stop":
+            raise error
+        self._wrong[number] = error
 
     def _images(self, collection: Collection, used: list[int]) -> np.ndarray:
         """Picture features by item number; nan where a picture cannot be read and such are to be skipped."""
@@ -228,16 +244,22 @@ class OutfitData(ZooData):
         if self.pixels or not width:
             return np.zeros((len(items), 0 if self.pixels else width), dtype=np.float32)
         files: dict[int, Path] = {}
+        pictured = any(items[number].image is not None for number in used)
         for number in used:
             image = items[number].image
+            place = items[number].place
             if image is None:
-                raise DataError(
-                    f"{items[number].place}: item {items[number].id} has no picture (encoder.image: null does without)"
-                )
-            if image.is_file():
+                what = f"item {items[number].id} has no picture (encoder.image: null does without)"
+                error = DataError(f"{place}: {what}")
+                if not pictured:
+                    raise error
+                self._give_up(number, error)
+            elif not is_there(image):
+                self._give_up(number, DataError(f"{place}: there is no image {image}"))
+            elif not os.access(image, os.R_OK):
+                self._give_up(number, DataError(f"{place}: the image {image} cannot be read: permission denied"))
+            else:
                 files[number] = image
-            elif self.on_error == "stop":
-                raise DataError(f"{items[number].place}: there is no image {image}")
         store = FeatureStore(f"outfit-{self.dataset}", self.encoder.made_by)
         found = store.get(list(files.values()), self._compute, label=f"{self.dataset} pictures")
         rows = np.full((len(items), width), np.nan, dtype=np.float32)
@@ -270,7 +292,7 @@ class OutfitData(ZooData):
         collection = self.whole(self.folder())
         numbers = dict.fromkeys(number for outfit in collection.outfits.get(split, []) for number in outfit.items)
         files = [collection.catalogue.items[number].image for number in numbers]
-        return [file for file in files if file is not None and file.is_file()]
+        return [file for file in files if file is not None and is_there(file)]
 
     def prepare(self, source: Path, out: Path) -> None:
         """Computes the features of every item of the data set at ``source`` and writes ``out/features.npz``.

@@ -244,7 +244,7 @@ class PolyvoreMetadata(OutfitData):
 
     def collection(self, root: Path) -> Collection:
         """All of it."""
-        found = read_metadata(root, self.split_seed)
+        found = read_metadata(root, self.split_seed, self.spare)
         if not self.official:
             found.labelled.clear()
         return found

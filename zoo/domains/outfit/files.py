@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from zoo.domains.outfit.catalogue import Spare
-from zoo.training import DataError, refuse
-from zoo.training.documents import parse_json
+from zoo.training import DataError, refuse, usable
+from zoo.training.documents import Cells, parse_json, read_rows, read_text
+from zoo.training.lines import as_text, text_lines
 
 
 def read_json(file: Path) -> Any:
@@ -20,16 +19,17 @@ def read_json(file: Path) -> Any:
         DataError: There is no such file, or it is not JSON (a truncated one is not).
     """
     try:
-        return parse_json(_text(file), str(file))
+        _require(file)
+        return parse_json(read_text(file, "file"), str(file))
     except json.JSONDecodeError as error:
         raise DataError(f"{file}:{error.lineno}: no valid JSON ({error.msg}); truncated file?") from error
 
 
-def read_lines(file: Path) -> Iterator[tuple[str, list[str]]]:
-    """Place (``file:line``) and words of every line that is not empty."""
-    for number, line in enumerate(_text(file).splitlines(), start=1):
-        if line.strip():
-            yield f"{file}:{number}", line.split()
+def read_lines(file: Path, spare: Spare = refuse) -> list[tuple[str, list[str]]]:
+    """Place (``file:line``) and words of every line that is not empty; ``spare`` is told of one that is no text."""
+    _require(file)
+    placed = usable(text_lines(file), lambda numbered: (numbered[0], as_text(*numbered).split()), spare)
+    return [(place, words) for place, words in placed if words]
 
 
 def read_table(
@@ -46,45 +46,45 @@ def read_table(
     Raises:
         DataError: There is no such file, a column is missing, a row is short, or there is no row.
     """
-    reader = csv.DictReader(_text(file).splitlines(keepends=True))
-    columns = list(reader.fieldnames or [])
+    _require(file)
+    found = list(read_rows(file, "file"))
+    if not found:
+        raise DataError(f"{file}: the file is empty")
+    columns = found.pop(0).values
     missing = [name for name in required if name not in columns]
     if missing:
-        raise DataError(f"{file}:1: no column {', '.join(missing)}; columns are {', '.join(columns) or 'none'}")
+        raise DataError(f"{file}:1: no column {', '.join(missing)}; columns are {', '.join(columns)}")
 
-    def placed(row: dict[str, str]) -> tuple[str, dict[str, str]]:
-        place = f"{file}:{reader.line_num}"
-        if None in row or any(value is None for value in row.values()):
+    def placed(row: Cells) -> tuple[str, dict[str, str]]:
+        place = f"{file}:{row.number}"
+        if row.problem is not None:
+            raise row.problem
+        if len(row.values) != len(columns):
             raise DataError(f"{place}: the row does not have the {len(columns)} columns of line 1 (truncated file?)")
-        empty = next((name for name in required if not row[name].strip()), None)
+        values = dict(zip(columns, row.values, strict=True))
+        empty = next((name for name in required if not values[name].strip()), None)
         if empty is not None:
             raise DataError(f"{place}: column {empty} is empty")
-        return place, row
+        return place, values
 
     rows = []
-    for row in reader:
+    for row in found:
         try:
             rows.append(placed(row))
         except DataError as error:
             spare(error)
             if left_out is not None:
-                left_out.append(row)
+                left_out.append(dict(zip(columns, row.values, strict=False)))
     if not rows:
         raise DataError(f"{file}: the table has no row")
     return rows
 
 
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
+def _require(file: Path) -> None:
+    if not file.exists():
         near = sorted(path.name for path in file.parent.glob("*"))[:8] if file.parent.is_dir() else []
         there = f"; the folder has {', '.join(near)}" if near else ""
-        raise DataError(f"{file}: there is no such file{there}") from None
-    except IsADirectoryError:
-        raise DataError(f"{file}: is a folder, not a file") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: not a text file (byte {error.start})") from error
+        raise DataError(f"{file}: there is no such file{there}")
 
 
 def expect(value: Any, kind: type, what: str, place: str) -> Any:

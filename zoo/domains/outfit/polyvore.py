@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from zoo.domains.outfit.catalogue import Blank, Catalogue, Collection, Item, Labelled, Outfit, Spare, check_outfit
 from zoo.domains.outfit.files import expect, read_json, read_lines
 from zoo.training import DataError, Split, refuse, usable
+from zoo.training.lines import as_text, text_lines
 
 Made = TypeVar("Made")
 FILES: dict[Split, str] = {"train": "train", "val": "valid", "test": "test"}
@@ -70,12 +71,16 @@ def category_names(file: Path, spare: Spare = refuse) -> dict[str, tuple[str, st
         DataError: A line has no three fields, where it is not spared.
     """
     names: dict[str, tuple[str, str]] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        fields = [field.strip() for field in line.split(",")]
+
+    def read(numbered: tuple[str, str]) -> None:
+        place, line = numbered
+        fields = [field.strip() for field in as_text(place, line).split(",")]
         if len(fields) == 3:
             names.setdefault(fields[0], (fields[1], fields[2] or "unknown"))
         elif line.strip():
-            spare(DataError(f"{file}:{number}: expected 'id,fine category,coarse category', found {line!r}"))
+            raise DataError(f"{place}: expected 'id,fine category,coarse category', found {line!r}")
+
+    usable(text_lines(file), read, spare)
     return names
 
 
@@ -91,23 +96,54 @@ def read_outfits(file: Path, catalogue: Catalogue, spare: Spare = refuse) -> tup
     """
     tokens: dict[str, int] = {}
 
-    def outfit(numbered: tuple[int, Any]) -> Outfit:
+    def outfit(given: tuple[str, str, dict[str, str]]) -> Outfit:
+        place, name, items = given
+        numbers = catalogue.numbers(list(items.values()), f"{place} (set {name})")
+        tokens.update(zip(items, numbers, strict=True))
+        return Outfit(name, check_outfit(numbers, place))
+
+    return usable(read_sets(file, spare), outfit, spare), tokens
+
+
+def read_sets(file: Path, spare: Spare = refuse) -> list[tuple[str, str, dict[str, str]]]:
+    """Place and name of every set of ``[{set_id, items: [{item_id, index}]}]``; its item ids by ``<set_id>_<index>``.
+
+    Raises:
+        DataError: An entry is malformed, or a set stands there twice; names it.
+    """
+    seen: dict[str, str] = {}
+
+    def read(numbered: tuple[int, Any]) -> tuple[str, str, dict[str, str]]:
         number, entry = numbered
         place = f"{file}: entry {number}"
-        name = str(expect(entry, dict, "the entry", place).get("set_id", ""))
-        own: dict[str, int] = {}
-        numbers = []
+        name = set_name(entry, place, seen)
+        items: dict[str, str] = {}
         for part in expect(entry.get("items"), list, "items", place):
             if not isinstance(part, dict) or "item_id" not in part or "index" not in part:
                 raise DataError(f"{place}: an item has no item_id or no index")
-            (found,) = catalogue.numbers([str(part["item_id"])], f"{place} (set {name})")
-            own[f"{name}_{part['index']}"] = found
-            numbers.append(found)
-        made = Outfit(name, check_outfit(numbers, place))
-        tokens.update(own)
-        return made
+            token = f"{name}_{part['index']}"
+            if token in items:
+                raise DataError(f"{place}: index {part['index']} stands twice")
+            items[token] = str(part["item_id"])
+        check_outfit(range(len(items)), place)
+        seen[name] = place
+        return place, name, items
 
-    return usable(enumerate(expect(read_json(file), list, "the file", str(file))), outfit, spare), tokens
+    return usable(enumerate(expect(read_json(file), list, "the file", str(file))), read, spare)
+
+
+def set_name(entry: Any, place: str, seen: Mapping[str, str]) -> str:
+    """The ``set_id`` of an entry.
+
+    Raises:
+        DataError: It has none, or one that stands elsewhere.
+    """
+    given = expect(entry, dict, "the entry", place).get("set_id")
+    if not isinstance(given, str | int):
+        raise DataError(f"{place}: set_id is {given!r:.40}, expected a name")
+    if str(given) in seen:
+        raise DataError(f"{place}: set {given} stands at {seen[str(given)]} too")
+    return str(given)
 
 
 def read_compatibility(file: Path, tokens: dict[str, int], spare: Spare = refuse) -> list[Labelled]:
@@ -117,17 +153,21 @@ def read_compatibility(file: Path, tokens: dict[str, int], spare: Spare = refuse
         DataError: A label is not 0 or 1, a line has no item, or an item is in no outfit; names the line.
     """
 
-    def question(line: tuple[str, list[str]]) -> Labelled:
-        place, words = line
-        if words[0] not in ("0", "1"):
-            raise DataError(f"{place}: label {words[0]!r} is out of range, expected 0 or 1")
-        numbers = _resolve(words[1:], tokens, place)
-        return Labelled(f"{file.name}:{place.rpartition(':')[2]}", check_outfit(numbers, place), int(words[0]))
-
-    found = usable(read_lines(file), question, spare)
+    found = usable(read_lines(file, spare), lambda line: question(*line, tokens), spare)
     if not found:
         raise DataError(f"{file}: the file holds no question")
     return found
+
+
+def question(place: str, words: list[str], tokens: dict[str, int]) -> Labelled:
+    """The question of a line.
+
+    Raises:
+        DataError: Its label is not 0 or 1, it has no item, or one that is in no outfit.
+    """
+    if words[0] not in ("0", "1"):
+        raise DataError(f"{place}: label {words[0]!r} is out of range, expected 0 or 1")
+    return Labelled(Path(place).name, check_outfit(_resolve(words[1:], tokens, place), place), int(words[0]))
 
 
 def read_blanks(file: Path, tokens: dict[str, int], spare: Spare = refuse) -> list[Blank]:
@@ -141,13 +181,13 @@ def read_blanks(file: Path, tokens: dict[str, int], spare: Spare = refuse) -> li
         number, entry = numbered
         place = f"{file}: question {number}"
         expect(entry, dict, "the entry", place)
-        question = [str(word) for word in expect(entry.get("question"), list, "question", place)]
+        words = [str(word) for word in expect(entry.get("question"), list, "question", place)]
         answers = [str(word) for word in expect(entry.get("answers"), list, "answers", place)]
-        sets = {word.rpartition("_")[0] for word in question}
+        sets = {word.rpartition("_")[0] for word in words}
         right = [index for index, word in enumerate(answers) if word.rpartition("_")[0] in sets]
         if len(right) != 1 or len(sets) != 1:
             raise DataError(f"{place}: {len(right)} of {len(answers)} answers are of the question's set, expected one")
-        items = check_outfit(_resolve(question, tokens, place), place)
+        items = check_outfit(_resolve(words, tokens, place), place)
         return Blank(f"{file.name}:{number}", items, tuple(_resolve(answers, tokens, place)), right[0])
 
     return usable(enumerate(expect(read_json(file), list, "the file", str(file))), blank, spare)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -53,13 +53,22 @@ class Table:
 
     Args:
         image: ``(N, Fi)`` by item number; rows of nan could not be made.
-        text: ``(N, Ft)``.
+        text: ``(N, Ft)``; likewise.
         catalogue: The items.
         pixels: Read pictures instead of using ``image``.
+        wrong: Why an item cannot be used, by its number, where its picture does not tell.
     """
 
-    def __init__(self, image: np.ndarray, text: np.ndarray, catalogue: Catalogue, pixels: bool) -> None:
+    def __init__(
+        self,
+        image: np.ndarray,
+        text: np.ndarray,
+        catalogue: Catalogue,
+        pixels: bool,
+        wrong: Mapping[int, DataError] | None = None,
+    ) -> None:
         self.image, self.text, self.catalogue, self.pixels = image, text, catalogue, pixels
+        self.wrong = wrong if wrong is not None else {}
         self.unusable = np.isnan(image).any(1)
 
     def unreadable(self, numbers: Iterable[int]) -> dict[int, DataError]:
@@ -80,6 +89,8 @@ class Table:
         """
         for number in sample.numbers:
             item = self.catalogue.items[number]
+            if number in self.wrong:
+                raise self.wrong[number]
             if self.pixels:
                 if item.image is None:
                     raise DataError(f"{item.place}: item {item.id} has no picture")

@@ -105,12 +105,17 @@ def _grouped(
         name, item = (row[column] for column in columns)
         places.setdefault(name, place)
         try:
-            members.setdefault(name, []).extend(catalogue.numbers([item], place))
+            (number,) = catalogue.numbers([item], place)
             check(place, row)
         except DataError as error:
             spare(error)
             broken.add(name)
-    broken |= {row[columns[0]] for row in left_out}
+            continue
+        if number in members.setdefault(name, []):
+            spare(DataError(f"{place}: item {item} stands in outfit {name} twice"))  # without the row it is whole
+        else:
+            members[name].append(number)
+    broken |= {row.get(columns[0], "") for row in left_out}
     return [
         Outfit(name, check_outfit(numbers, places[name])) for name, numbers in members.items() if name not in broken
     ]
