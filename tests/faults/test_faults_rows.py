@@ -212,7 +212,7 @@ def metadata(dirty, clean) -> list[str]:
     file = "compatibility_valid.txt"
     lines = (dirty / file).read_text().splitlines()
     half = len(lines) // 2
-    kept = [line for number, line in enumerate(lines) if number % half not in (3, 8)]
+    kept = ["" if number % half in (3, 8) else line for number, line in enumerate(lines)]  # questions are named by line
     (clean / file).write_text("\n".join(kept))
     lines[3], lines[half + 8] = f"nan{lines[3][1:]}", f"{lines[half + 8]} caf\udce9"
     (dirty / file).write_bytes("\n".join(lines).encode(errors="surrogateescape"))
