@@ -92,11 +92,11 @@ def voc(dirty, clean) -> list[str]:
     files[0].write_text(texts[0][: len(texts[0]) // 2])
     files[1].write_text(re.sub(r"<xmin>.*?</xmin>", "<xmin>word</xmin>", texts[1], count=1))
     files[2].write_text(re.sub(r"<bndbox>.*?</bndbox>", "", texts[2], count=1, flags=re.DOTALL))
-    listed.write_text("\n".join([*stems, stems[4], "nobody"]) + "\n")
+    listed.write_bytes("\n".join([*stems, stems[4], "nobody", "zellk\xf6rper"]).encode("latin-1"))
     size = re.sub(r"<width>.*?</width>", "<width>inf</width>", (dirty / "Annotations" / f"{stems[3]}.xml").read_text())
     (dirty / "Annotations" / f"{stems[3]}.xml").write_text(size)
     (clean / "ImageSets/Main/train.txt").write_text("\n".join(stems[4:]) + "\n")
-    more = [f"train.txt:{len(stems) + place}" for place in (1, 2)]
+    more = [f"train.txt:{len(stems) + place}" for place in (1, 2, 3)]
     return [*(file.name for file in files), f"{stems[3]}.xml", *more]
 
 
@@ -306,6 +306,12 @@ CASES: dict[str, tuple[str, dict[str, object], Plant]] = {
         "counting.PointTable",
         {"crop": 64, "batch_size": 4},
         Rows("points.csv", ["images/x.png,nan,3", "images/y.png,word,3", "images/z.png", ",1,2"], "images/03.png"),
+    ),
+    "lists of crowds": ("counting.NWPU", {"crop": 64, "batch_size": 4}, Rows("train.txt", ["{first}", "9999 1 2"])),
+    "points of a mosaic": (
+        "counting.Yosemite",
+        {"crop": 64, "batch_size": 4, "block": 64},
+        Rows("trees.csv", ["1", "nan,3", '"1,2', "word,3", "1,2,3", ",7"]),
     ),
     "boxes of trees": (
         "counting.BoxTable",

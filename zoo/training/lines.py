@@ -12,10 +12,14 @@ _NO_TEXT = re.compile("[\udc80-\udcff]")  # what a byte becomes that is none of 
 _MARKS_OF_UTF16 = ("\udcff\udcfe", "\udcfe\udcff")
 
 
-def text_lines(file: Path) -> Iterator[tuple[str, str]]:
+def text_lines(file: Path, what: str = "file") -> Iterator[tuple[str, str]]:
     """Place (``file:line``) and content of every line; LF, CRLF or CR ends a line, and no other character does.
 
     A byte that is no text is kept; see :func:`as_text`.
+
+    Args:
+        file: In UTF-8, with or without a byte order mark.
+        what: What the message calls it.
 
     Raises:
         DataError: There is no such file, it cannot be read, or it is in UTF-16; names it.
@@ -27,7 +31,7 @@ def text_lines(file: Path) -> Iterator[tuple[str, str]]:
                     raise DataError(f"{file}: is no text in UTF-8 but in UTF-16")
                 yield f"{file}:{number}", line.removesuffix("\n")
     except FileNotFoundError:
-        raise DataError(f"{file}: there is no such file") from None
+        raise DataError(f"{file}: there is no such {what}") from None
     except IsADirectoryError:
         raise DataError(f"{file}: is a folder, not a file") from None
     except OSError as error:

@@ -67,7 +67,7 @@ def test_voc(tmp_path):
     data = VOCFormat(root=str(tmp_path), **VIEW)
     assert boxes(data) == [("my cell", [[20, 0, 30, 9]], [0]), ("b", [[0, 0, 10, 9]], [0])]
     (tmp_path / "ImageSets/Main/val.txt").write_bytes("zellkörper\n".encode("latin-1"))
-    with pytest.raises(DataError, match=r"val\.txt: is no text file in UTF-8"):
+    with pytest.raises(DataError, match=r"val\.txt:1: is no text in UTF-8"):
         data.items("val")
     written(tmp_path / "Annotations/b.xml", "<annotation><object><bndbox/></object></annotation>")
     with pytest.raises(DataError, match=r"b\.xml: object 1: has no name"):

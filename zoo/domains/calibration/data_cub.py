@@ -17,7 +17,7 @@ from zoo.domains.calibration.data_synthesis_files import synthesize_cub
 from zoo.domains.calibration.data_views import IMAGENET, View
 from zoo.training import DataError, Split, refuse, usable
 from zoo.training.choices import check_choice
-from zoo.training.documents import read_text
+from zoo.training.lines import as_text, text_lines
 from zoo.training.paths import is_there
 
 RESIZE, SIZE = 256, 224
@@ -119,21 +119,20 @@ def read_cub(
         DataError: A table is missing, a line malformed, an image without a row in one of them, or a file is missing.
     """
     paths, classes, parts = (_table(root / name, spare) for name in TABLES)
-    given, seen = _class_names(root), dict[str, int]()
+    given, seen = _class_names(root), dict[str, str]()
 
     def entry(image: str) -> tuple[str, int, int, str]:
-        line, path = paths[image]
-        place = f"{root / TABLES[0]}:{line}"
+        place, path = paths[image]
         for name, table in zip(TABLES[1:], (classes, parts), strict=True):
             if image not in table:
                 raise DataError(f"{place}: image {image} has no line in {name}")
-        label = _number(root / TABLES[1], classes, image, range(1, 100_000)) - 1
+        label = _number(classes, image, range(1, 100_000)) - 1
         if given is not None and label >= len(given):
             what = f"there is a class {label + 1}, but classes.txt names {len(given)} classes"
-            raise DataError(f"{root / TABLES[1]}:{classes[image][0]}: {what}")
-        train = _number(root / TABLES[2], parts, image, range(2))
-        if seen.setdefault(path, line) != line:
-            raise DataError(f"{place}: {path} stands in line {seen[path]} too")
+            raise DataError(f"{classes[image][0]}: {what}")
+        train = _number(parts, image, range(2))
+        if seen.setdefault(path, place) != place:
+            raise DataError(f"{place}: {path} stands in {seen[path]} too")
         if not is_there(root / "images" / path):
             raise DataError(f"{place}: there is no image {root / 'images' / path}")
         return path, label, train, place
@@ -147,31 +146,31 @@ def read_cub(
     return [one[0] for one in found], labels, train, [one[3] for one in found], names
 
 
-def _table(file: Path, spare: Callable[[DataError], None]) -> dict[str, tuple[int, str]]:
+def _table(file: Path, spare: Callable[[DataError], None]) -> dict[str, tuple[str, str]]:
     """Line and value of every key."""
-    rows: dict[str, tuple[int, str]] = {}
+    rows: dict[str, tuple[str, str]] = {}
 
-    def add(numbered: tuple[int, str]) -> None:
-        number, line = numbered
+    def add(numbered: tuple[str, str]) -> None:
+        place, line = numbered[0], as_text(*numbered)
         key, _, value = line.strip().partition(" ")
         if not value:
-            raise DataError(f"{file}:{number}: expected two columns separated by a space, got {line[:60]!r}")
+            raise DataError(f"{place}: expected two columns separated by a space, got {line[:60]!r}")
         if key in rows:
-            raise DataError(f"{file}:{number}: image {key} comes twice")
-        rows[key] = number, value.strip()
+            raise DataError(f"{place}: image {key} comes twice")
+        rows[key] = place, value.strip()
 
-    text = read_text(file, f"table; the root must hold {', '.join(TABLES)} and images")
-    usable(((number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()), add, spare)
+    lines = text_lines(file, f"table; the root must hold {', '.join(TABLES)} and images")
+    usable(((place, line) for place, line in lines if line.strip()), add, spare)
     if not rows:
         raise DataError(f"{file}: is empty")
     return rows
 
 
-def _number(file: Path, table: dict[str, tuple[int, str]], image: str, allowed: range) -> int:
-    line, value = table[image]
+def _number(table: dict[str, tuple[str, str]], image: str, allowed: range) -> int:
+    place, value = table[image]
     if not value.isdecimal() or int(value[:9]) not in allowed:
         raise DataError(
-            f"{file}:{line}: image {image} has {value!r}, expected a whole number from {allowed.start}"
+            f"{place}: image {image} has {value!r}, expected a whole number from {allowed.start}"
             + (f" to {allowed[-1]}" if len(allowed) == 2 else "")
         )
     return int(value)

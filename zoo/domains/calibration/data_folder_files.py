@@ -90,8 +90,8 @@ def read_table(
     columns = head.values if head is not None else []
     for wanted in (path, label):
         if wanted not in columns:
-            there = f"there are {', '.join(columns) or 'none'}{nearest(wanted, columns)}"
-            raise DataError(f"{table}:1: has no column {wanted!r}; {there}")
+            known = f"there are {', '.join(columns) or 'none'}{nearest(wanted, columns)}"
+            raise DataError(f"{table}:1: has no column {wanted!r}; {known}")
 
     seen: dict[str, int] = {}
 

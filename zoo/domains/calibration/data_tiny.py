@@ -16,6 +16,7 @@ from zoo.domains.calibration.data_views import IMAGENET, View
 from zoo.training import DataError, Split, refuse, usable
 from zoo.training.choices import nearest
 from zoo.training.documents import read_text
+from zoo.training.lines import as_text, text_lines
 from zoo.training.paths import is_there
 
 SIZE = 64
@@ -137,24 +138,23 @@ def read_val(
     """
     table = folder / "val_annotations.txt"
     known = {wnid: label for label, wnid in enumerate(wnids)}
-    seen: dict[str, int] = {}
+    seen: dict[str, str] = {}
 
-    def entry(numbered: tuple[int, str]) -> tuple[Path, int, str]:
-        number, line = numbered
-        place, parts = f"{table}:{number}", line.split("\t")
+    def entry(numbered: tuple[str, str]) -> tuple[Path, int, str]:
+        place, line = numbered[0], as_text(*numbered)
+        parts = line.split("\t")
         if len(parts) < 2:
             raise DataError(f"{place}: expected file, wnid and box separated by tabs, got {line[:60]!r}")
         if parts[1] not in known:
             raise DataError(f"{place}: the class {parts[1]!r} is not in wnids.txt{nearest(parts[1], wnids)}")
-        if seen.setdefault(parts[0], number) != number:
-            raise DataError(f"{place}: {parts[0]} stands in line {seen[parts[0]]} too")
+        if seen.setdefault(parts[0], place) != place:
+            raise DataError(f"{place}: {parts[0]} stands in {seen[parts[0]]} too")
         file = folder / "images" / parts[0]
         if not is_there(file):
             raise DataError(f"{place}: there is no image {file}")
         return file, known[parts[1]], place
 
-    lines = enumerate(read_text(table, "annotation").splitlines(), start=1)
-    found = usable(((number, line) for number, line in lines if line.strip()), entry, spare)
+    found = usable(((place, line) for place, line in text_lines(table, "annotation") if line.strip()), entry, spare)
     if not found:
         raise DataError(f"{table}: names no image")
     files, labels, places = zip(*found, strict=True)

@@ -139,7 +139,8 @@ def read_table(
             val, test) is optional; other columns are not looked at, nor is upper or lower case in the header.
         columns: ``("x", "y")``, or the four of a box.
         one_image: Name of the one image that all rows are of; the column of the image is then not looked at.
-        spare: What is done about a row that cannot be used; its image, whose count nobody knows then, is left out.
+        spare: What is done about a row that cannot be used; of several images its own, whose count nobody knows then,
+            is left out.
 
     Returns:
         A row per image, in the order of their first lines. A box becomes its centre.
@@ -175,7 +176,8 @@ def read_table(
             points.setdefault(name, []).extend(_point(row, columns, place))
         except DataError as error:
             spare(error)
-            left_out.add(name)
+            if not one_image:
+                left_out.add(name)
     if not points:
         raise DataError(f"{file}: the table holds no line {'with an image' if not one_image else 'below its header'}")
     return [

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from zoo.domains.counting.data import CountingData, Outside
 from zoo.domains.counting.data_items import Picture
 from zoo.domains.counting.synthesis import image_info, save_image, save_matlab, scenes, write_json
-from zoo.training import IMAGE_SUFFIXES, DataError, Split
+from zoo.training import IMAGE_SUFFIXES, DataError, Split, usable
 from zoo.training.choices import nearest
-from zoo.training.documents import read_text
+from zoo.training.lines import as_text, text_lines
 from zoo.training.paths import is_there
 
 TRUTH_FOLDERS = ("ground_truth", "ground-truth")
@@ -247,13 +247,16 @@ class NWPU(CountingData):
         if not (root / folder).is_dir():
             raise DataError(f"{root}: there is no folder mats in it, nor jsons")
         parts = [root / "images", *sorted(root.glob("images_part*"))]
-        found: list[Picture] = []
+        found, seen = list[Picture](), dict[str, str]()
         listed: tuple[tuple[str, Split], ...] = (("train.txt", "train"), ("val.txt", "test"))
         for file, split in listed:
-            for number, name in _listed(root / file):
-                place = f"{root / file}:{number}"
+            for place, name in _listed(root / file, self.spare):
                 files = [part / f"{name}{ending}" for ending in IMAGE_SUFFIXES for part in parts]
                 image = next((one for one in files if is_there(one)), files[0])
+                first = seen.setdefault(name, place)
+                if first != place:
+                    self.spare(DataError(f"{place}: {name} stands twice, first in {first}"))
+                    continue
                 found.append(Picture(_name(image, root), image, root / folder / f"{name}{suffix}", split, place=place))
         return found
 
@@ -269,10 +272,10 @@ class NWPU(CountingData):
             (root / file).write_text("".join(f"{number:04d} 1 2\n" for number in numbers))
 
 
-def _listed(file: Path) -> list[tuple[int, str]]:
+def _listed(file: Path, spare: Callable[[DataError], None]) -> list[tuple[str, str]]:
     """Line and name of each image of a list of NWPU-Crowd."""
-    lines = enumerate(read_text(file, "list").splitlines(), start=1)
-    found = [(number, _stem(line.split()[0])) for number, line in lines if line.strip()]
+    lines = ((place, line) for place, line in text_lines(file, "list") if line.strip())
+    found = usable(lines, lambda numbered: (numbered[0], _stem(as_text(*numbered).split()[0])), spare)
     if not found:
         raise DataError(f"{file}: the list names no image")
     return found

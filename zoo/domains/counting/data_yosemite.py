@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,7 @@ from zoo.domains.counting.raster import TIFF_SUFFIXES, Raster, Window
 from zoo.domains.counting.synthesis import save_image, scenes, write_table
 from zoo.domains.counting.tile import make_tiled
 from zoo.errors import InputError
-from zoo.training import IMAGE_SUFFIXES, DataError, Split
+from zoo.training import IMAGE_SUFFIXES, DataError, Split, refuse
 
 REGIONS: dict[str, Split] = {"A": "test", "B": "train", "C": "test", "D": "train"}
 POINT_SUFFIXES = (".csv", ".mat", ".json")
@@ -96,11 +97,11 @@ class Yosemite(CountingData):
         file, table = root / self.raster, root / self.points
         with Raster(file) as opened:
             height, width = opened.height, opened.width
-        points = read_xy(table)
+        points = read_xy(table, self.spare)
         far = (points < -BEYOND).any(1) | (points > np.array([width, height]) + BEYOND).any(1)
-        if far.any() and self.outside == "stop":
-            x, y = points[int(np.flatnonzero(far)[0])]
-            raise DataError(f"{table}: the point ({x:g}, {y:g}) lies outside {file.name} of {width} x {height} pixels")
+        for x, y in points[far] if self.outside == "stop" else ():
+            where = f"outside {file.name} of {width} x {height} pixels"
+            self.spare(DataError(f"{table}: the point ({x:g}, {y:g}) lies {where}"))
         # a point on an edge belongs to one block only, or it would be counted twice
         points = points[~far].clip(0, np.nextafter([width, height], 0))
         found = []
@@ -146,13 +147,17 @@ def regions(height: int) -> dict[str, tuple[int, int]]:
     return {name: (edges[part], edges[part + 1]) for part, name in enumerate(REGIONS)}
 
 
-def read_xy(file: Path) -> np.ndarray:
+def read_xy(file: Path, spare: Callable[[DataError], None] = refuse) -> np.ndarray:
     """The points ``(N, 2)`` of a csv with the columns x and y.
+
+    Args:
+        file: The csv.
+        spare: What is done about a row that cannot be used; it is left out.
 
     Raises:
         DataError: The table is missing, malformed or empty; names file and line.
     """
-    (row,) = read_table(file, ("x", "y"), one_image=file.name)
+    (row,) = read_table(file, ("x", "y"), file.name, spare)
     return row.points
 
 

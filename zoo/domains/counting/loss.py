@@ -38,6 +38,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from math import log
 from typing import Any, Literal, get_args
 
 import torch
@@ -135,7 +136,7 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def count_errors(density: Tensor, count: Tensor) -> Tensor:
     """``|sum y - n|`` ``(B,)`` of densities ``(B, 1, h, w)`` and counts ``(B,)``."""
-    return (density.sum((1, 2, 3)) - count).abs()
+    return (_wide(density).sum((1, 2, 3)) - count).abs()
 
 
 def variations(density: Tensor, cells: Tensor) -> Tensor:
@@ -145,7 +146,7 @@ def variations(density: Tensor, cells: Tensor) -> Tensor:
         density: ``(B, 1, h, w)``.
         cells: ``(B, 1, h, w)`` points per cell.
     """
-    count = cells.sum((1, 2, 3), keepdim=True)
+    density, count = _wide(density), cells.sum((1, 2, 3), keepdim=True)
     shape = density / (density.sum((1, 2, 3), keepdim=True) + 1e-6)
     return ((shape - cells / (count + 1e-6)).abs() * count).sum((1, 2, 3))
 
@@ -250,7 +251,7 @@ def official_consistency(crops: Sequence[Sequence[Tensor]]) -> Tensor:
     """
     values = []
     for level in zip(*crops, strict=True):
-        maps = [gather(y) for y in level]
+        maps = [gather(_wide(y)) for y in level]
         m = torch.stack(maps).mean(0).detach()
         values += [uncertain_distance(y, m, uncertainty(y, m)) for y in maps]
     return torch.stack(values).mean()
@@ -263,8 +264,8 @@ def uncertainty(y: Tensor, m: Tensor) -> Tensor:
 
 def uncertain_distance(y: Tensor, m: Tensor, v: Tensor) -> Tensor:
     """One term of :func:`official_consistency`, a scalar, of a density, the mean density and their ``v``."""
-    weight = torch.exp(-v)
-    return ((m - y).square() * weight).mean() / (weight + 1e-8) + v
+    # e^-v / (e^-v + 1e-8), which does not overflow
+    return (m - y).square().mean() * torch.sigmoid(-v - log(1e-8)) + v
 
 
 def aligned_consistency(maps: Sequence[Tensor], regions: Sequence[Region]) -> Tensor:
@@ -281,19 +282,21 @@ def aligned_consistency(maps: Sequence[Tensor], regions: Sequence[Region]) -> Te
     """
     values = []
     for region in regions:
-        parts = [region.of(y) for y in maps]
+        parts = [_wide(region.of(y)) for y in maps]
         m = torch.stack(parts).mean(0).detach()
         for y in parts:
             local = torch.stack([divergence(y, m), (m - y).square().sum((1, 2, 3))], dim=1)
             v, squared = gather(local).unbind(1)
-            values.append((torch.softmax(-v.detach(), dim=0) * squared).sum() + v.mean())
+            weight = torch.softmax(-v.detach(), dim=0)  # 0 where maps are so far apart that the square may be infinite
+            values.append((weight * torch.where(weight > 0, squared, 0.0)).sum() + v.mean())
     return torch.stack(values).mean()
 
 
 def divergence(y: Tensor, m: Tensor) -> Tensor:
     """``sum(y log(y / m) - y + m)`` ``(B,)`` of densities ``(B, 1, h, w)``; 0 log 0 is 0."""
+    y, m = _wide(y), _wide(m)
     tiny = torch.finfo(y.dtype).tiny
-    ratio = (y.clamp(min=tiny) / m.clamp(min=tiny)).log()
+    ratio = (y / m.clamp(min=tiny)).clamp(min=tiny).log()
     return (y * ratio - y + m).sum((1, 2, 3))
 
 

@@ -142,7 +142,7 @@ def _layer_terms(
         high_order: Which cost the matching has.
         kind: Which classification loss.
     """
-    logits, boxes = logits.float(), boxes.float()
+    logits, boxes = (x if x.dtype == torch.float64 else x.float() for x in (logits, boxes))
     matches = match(logits, boxes, objects, repeats, high_order)
     found = boxes[matches.layer, matches.image, matches.query]
     wanted = objects.boxes[matches.target]

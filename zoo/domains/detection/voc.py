@@ -16,7 +16,7 @@ from zoo.domains.detection.records import Record, check_inside, checked_box, cla
 from zoo.domains.detection.synthesis import TINY, synthesize_voc
 from zoo.errors import InputError
 from zoo.training import IMAGE_SUFFIXES, DataError, Split, refuse, usable
-from zoo.training.documents import read_text
+from zoo.training.lines import as_text, text_lines
 
 VOC_NAMES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
@@ -34,18 +34,20 @@ def read_list(file: Path, spare: Callable[[DataError], None] = refuse) -> dict[s
 
     Args:
         file: The list.
-        spare: What is done about a line that names an image again.
+        spare: What is done about a line that is no text, or names an image again.
 
     Raises:
         DataError: There is no such list, it is empty, or ``spare`` raises.
     """
     stems: dict[str, str] = {}
-    for number, line in enumerate(read_text(file, "list of images").splitlines(), start=1):
-        stem = _ENDING.sub("", _MEMBER.sub("", line.strip()))
+
+    def add(numbered: tuple[str, str]) -> None:
+        stem = _ENDING.sub("", _MEMBER.sub("", as_text(*numbered).strip()))
         if stem in stems:
-            spare(DataError(f"{file}:{number}: {stem} stands twice, first in {stems[stem]}"))
-        elif stem:
-            stems[stem] = f"{file}:{number}"
+            raise DataError(f"{numbered[0]}: {stem} stands twice, first in {stems[stem]}")
+        stems[stem] = numbered[0]
+
+    usable(((place, line) for place, line in text_lines(file, "list of images") if line.strip()), add, spare)
     if not stems:
         raise DataError(f"{file}: the list is empty")
     return stems

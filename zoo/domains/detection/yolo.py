@@ -16,6 +16,7 @@ from zoo.domains.detection.records import Record, image_size, record
 from zoo.domains.detection.synthesis import synthesize_yolo
 from zoo.training import IMAGE_SUFFIXES, DataError, Split, refuse, usable
 from zoo.training.documents import parse_yaml, read_text
+from zoo.training.lines import as_text, text_lines
 from zoo.training.paths import below
 
 
@@ -82,12 +83,15 @@ def split_images(
 def _listed(root: Path, place: Path, spare: Callable[[DataError], None]) -> dict[Path, str]:
     """The images of a list, with the line of each."""
     found: dict[Path, str] = {}
-    for number, line in enumerate(read_text(place, "list").splitlines(), start=1):
-        if line.strip():
-            image, where = below(place.parent if line.strip()[0] == "." else root, line.strip()), f"{place}:{number}"
-            if image in found:
-                spare(DataError(f"{where}: {line.strip()} stands twice, first in {found[image]}"))
-            found.setdefault(image, where)
+
+    def add(numbered: tuple[str, str]) -> None:
+        name = as_text(*numbered).strip()
+        image = below(place.parent if name[0] == "." else root, name)
+        if image in found:
+            raise DataError(f"{numbered[0]}: {name} stands twice, first in {found[image]}")
+        found[image] = numbered[0]
+
+    usable(((where, line) for where, line in text_lines(place) if line.strip()), add, spare)
     return found
 
 
