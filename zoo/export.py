@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import warnings
@@ -235,7 +236,9 @@ def _program(network: nn.Module, inputs: Mapping[str, Tensor], open_dims: Mappin
 def _torch(
     program: Any, path: Path, inputs: list[str], outputs: list[str], card: dict[str, str]
 ) -> tuple[Run, int | None]:
-    torch.export.save(program, path, extra_files={"zoo.json": json.dumps({**card, "outputs": outputs})})
+    content = io.BytesIO()  # where a disk is full, torch's own writer of files ends the process
+    torch.export.save(program, content, extra_files={"zoo.json": json.dumps({**card, "outputs": outputs})})
+    path.write_bytes(content.getbuffer())
     loaded = torch.export.load(path).module()
 
     def run(tensors: Sequence[Tensor]) -> Sequence[Tensor]:

@@ -1,7 +1,10 @@
 """Files that a killed process, a full disk or a place that is taken must not leave broken, whatever writes them."""
 
 import errno
+import io
 import os
+import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -10,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from zoo.cli import main
+from zoo.errors import InputError
+from zoo.hub.rows import write_row
 from zoo.training.whole import whole, whole_folder, write_whole
 
 VERBS = {
@@ -46,6 +51,55 @@ def test_no_verb_writes_under_a_final_name(verb, noted, tmp_path, monkeypatch, c
     assert written or verb == "export"
     assert [file for file in written if not any(part.endswith(".tmp") for part in file.parts)] == []
     assert not list(tmp_path.rglob(".*.tmp"))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_full_disk_is_told_in_one_line_and_leaves_nothing_half(verb, tmp_path, monkeypatch):
+    """Export ended with the process, others told no name."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    assert main(("eval", "ltr-small")) == 0  # its made-up data is in the cache now
+    child = os.fork()
+    if child == 0:
+        sys.stdout, sys.stderr = io.StringIO(), (tmp_path / "said").open("w")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # Python ignores the signal that comes with it
+        code = main(VERBS[verb])
+        sys.stderr.flush()
+        os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    (line,) = (tmp_path / "said").read_text().splitlines()
+    assert re.fullmatch(r"error: (out|made|published|net|rows)\b.*(file too large|File too large).*", line), line
+    assert all(file.stat().st_size < 1000 for file in (tmp_path / "work").rglob("*") if file.is_file())
+    assert [file for file in (tmp_path / "work").rglob("*") if file.name.startswith(".")] == []
+
+
+def test_links_are_followed_and_pipes_written_to(tmp_path):
+    """A device that was named as the output was replaced by a file."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "a.csv").symlink_to("disk/a.csv")
+    write_whole(tmp_path / "a.csv", "1")
+    assert (tmp_path / "a.csv").is_symlink()
+    assert (tmp_path / "disk/a.csv").read_text() == "1"
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_whole(tmp_path / "pipe", "1")
+    assert os.read(reader, 9) == b"1"
+    assert not (tmp_path / "pipe").is_file()
+    os.close(reader)
+
+
+def test_an_index_that_is_no_file_is_not_read(tmp_path):
+    """A device was read until there was no memory left."""
+    os.mkfifo(tmp_path / "index.yaml")
+    with pytest.raises(InputError, match=r"index\.yaml: is no file$"):
+        write_row(tmp_path / "index.yaml", {"name": "a"})
+
+
+@pytest.mark.parametrize("place", [".", "/"])
+def test_a_folder_is_no_place_for_a_file(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(IsADirectoryError):
+        write_whole(Path(place), "1")
 
 
 def test_a_figure_that_cannot_be_finished_leaves_the_one_before(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ or the folder enters, and figures are rounded to six digits.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -150,7 +151,7 @@ def _write(folder: Path, name: str, checkpoint: Checkpoint, overwrite: bool, car
 
 def _beside(file: Path, index: Path) -> str:
     """The place of a file as seen from the index, absolute where it lies elsewhere."""
-    whole, home = file.resolve(), index.resolve().parent
+    whole, home = file.resolve(), Path(os.path.realpath(index)).parent
     return whole.relative_to(home).as_posix() if whole.is_relative_to(home) else whole.as_posix()
 
 

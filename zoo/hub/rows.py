@@ -23,7 +23,12 @@ def write_row(index: Path, row: dict[str, Any]) -> None:
     Raises:
         InputError: The file is no index, or would be none with the row.
     """
-    text = index.read_text(encoding="utf-8") if index.exists() else "models:\n"
+    if index.exists() and not index.is_file():
+        raise InputError(f"{index}: is no file")
+    try:
+        text = index.read_text(encoding="utf-8") if index.exists() else "models:\n"
+    except UnicodeDecodeError as error:
+        raise InputError(f"{index}: is no text in UTF-8 ({error.reason} at byte {error.start})") from error
     block = _block(row)
     found = re.search(rf"^- name: {re.escape(row['name'])}\n(?:[ ].*\n|\n(?=[ ]))*", text, re.MULTILINE)
     if found:

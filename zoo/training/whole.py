@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -26,11 +27,19 @@ def whole(file: Path) -> Iterator[Path]:
     What killed processes left in the folder is removed too.
 
     Args:
-        file: Where the content shall stand; the file before it stays until then.
+        file: Where the content shall stand; the file before it stays until then. A link is followed; a device, e.g.
+            ``/dev/null``, or a pipe is written to as it is.
 
     Raises:
-        OSError: The disk refuses; it names the file.
+        OSError: The disk refuses, or it is a folder; it names the file.
     """
+    if file.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
+    if file.exists() and not file.is_file():
+        yield file
+        return
+    if file.is_symlink():
+        file = Path(os.path.realpath(file))
     _remove_dead(file.parent, os.getpid())
     working = file.with_name(f".{file.name[:_SHOWN]}.{os.getpid()}.tmp")
     try:
@@ -41,7 +50,8 @@ def whole(file: Path) -> Iterator[Path]:
             raise OSError(error.errno, error.strerror, str(file)) from error
         raise
     finally:
-        working.unlink(missing_ok=True)
+        with suppress(OSError):  # not there any more, or of a disk that is read-only
+            working.unlink()
 
 
 def write_whole(file: Path, text: str) -> None:
@@ -64,15 +74,20 @@ def whole_folder(place: Path) -> Iterator[Path]:
         place: Where it shall stand; nothing, or an empty folder, by the time that all is written.
 
     Raises:
-        OSError: Something stands there.
+        OSError: Something stands there, or the disk refuses; it names the folder.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     _remove_dead(place.parent, os.getpid())
     working = place.with_name(f".{place.name[:_SHOWN]}.{uuid4().hex[:8]}.{os.getpid()}.tmp")
-    working.mkdir()
     try:
+        working.mkdir()
         yield working
         working.rename(place)
+    except OSError as error:
+        inside = os.path.relpath(error.filename, working) if isinstance(error.filename, str) else "."
+        if error.errno is None or inside.startswith(".."):
+            raise
+        raise OSError(error.errno, error.strerror, str(place / inside)) from error
     finally:
         shutil.rmtree(working, ignore_errors=True)
 
