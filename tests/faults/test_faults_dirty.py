@@ -111,6 +111,14 @@ def test_a_run_counts_what_it_skipped_and_learns_the_same(sets, zoo, tmp_path):
         ("a.json: annotations[3]: the box 900, 900, 905, 905 lies outside of the image, 64 x 64", "out of bounds"),
         ("a.json: record 5: the caption is '', expected a text", "empty text"),
         ("a.txt:3: has 4 columns, expected 6", "malformed entry"),
+        # what files are called says nothing
+        ("/damaged/nan/a.csv:3: has 4 columns, expected 6", "malformed entry"),
+        ("train: /a truncated set/twice.csv:3: image 'nan.png' stands in a.csv:2 too", "duplicate"),
+        ("val: /is empty/again.jpg: the image is damaged (cut)", "damaged file"),
+        ("train: inf.txt:3: number 1 is 'nan', not a finite number", "not a finite number"),
+        ("a.csv:4: label is 'nan', expected 0 or normal", "not a finite number"),
+        ("b/000001.fc6-1: has 20 bytes, a blob of shape [1] has 24", "malformed entry"),
+        ("items.csv:3: column item is empty", "malformed entry"),
     ],
 )
 def test_kinds(reason, kind):

@@ -6,22 +6,25 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-# the first that fits counts; the words are those of the readers' own messages
+# the first that fits counts; the words are those of the readers' own messages, as long as no name of a file has them
 KINDS = {
     "missing file": r"there is no (such )?(image|file|annotation)|no such|no feature file|no picture|is no image of",
-    "empty file": r"the file is empty|is empty|0 bytes|has 0 bytes",
-    "damaged file": r"damaged|cut off|truncated|no image that can be read|cannot be (read|decoded)|is no (text|csv)",
-    "duplicate": r"twice|again|stands (already|in|at)|same (clip|id)",
+    "empty file": r"the (file|list) is empty|: is empty|\b0 bytes",
+    "damaged file": r"is damaged|cut off|file is truncated|truncated file|no image that can be read|"
+    r"cannot be (read|decoded)|is no (text|csv)",
+    "duplicate": r"(stands|comes|named|there) twice|appears again|stands (already|in|at)|same (clip|id)",
     "not a finite number": r"not a finite|finite number|\bnan\b|\binf\b|not finite|no number",
-    "out of bounds": r"lies? outside|out of range|out of order|negative (width|height)|beyond",
+    "out of bounds": r"lies? outside|out of range|out of order|negative (width|height)|lies beyond",
     "empty text": r"caption.*(''|\[\]|empty|None)|empty (caption|text)|expected a text",
 }
 OTHER = "malformed entry"
+_FILES = re.compile(r"[^\s:]*(/[^\s:]*|\.[a-z]\w{1,4}\b)", re.IGNORECASE)
 
 
 def kind_of(reason: str) -> str:
     """The kind of a fault, from the message that names it."""
-    return next((kind for kind, words in KINDS.items() if re.search(words, reason, re.IGNORECASE)), OTHER)
+    said = _FILES.sub("#", reason)
+    return next((kind for kind, words in KINDS.items() if re.search(words, said, re.IGNORECASE)), OTHER)
 
 
 def by_kind(reasons: Iterable[str]) -> Counter[str]:
