@@ -166,7 +166,9 @@ def yolo(dirty, clean) -> list[str]:
 
 
 class Spoilt:
-    """Cuts images in half, and takes them and the entries that name them out of the remainder.
+    """Spoils images, and takes them and the entries that name them out of the remainder.
+
+    The first becomes a link to nowhere, the second a folder, the third is half zeros, others are cut in half.
 
     Args:
         pattern: Of images below the root; every fifth is spoilt.
@@ -177,8 +179,16 @@ class Spoilt:
 
     def __call__(self, dirty, clean) -> list[str]:
         files = sorted(dirty.glob(self.pattern))[1::5]
-        for file in files:
-            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        assert len(files) > 2
+        for place, file in enumerate(files):
+            half = file.read_bytes()[: file.stat().st_size // 2]
+            file.unlink()
+            if place == 0:
+                file.symlink_to(dirty / "nowhere.jpg")
+            elif place == 1:
+                file.mkdir()
+            else:
+                file.write_bytes(half + bytes(len(half)) if place == 2 else half)
         remove(clean, [file.relative_to(dirty).as_posix() for file in files])
         return [file.name for file in files]
 
@@ -203,6 +213,18 @@ def unseen(dirty, clean, features=False) -> list[str]:
     lines[place] = re.sub(r"images/[^,]*", "", lines[place])
     (dirty / "items.csv").write_text("\n".join(lines))
     return [f"items.csv:{place + 1}: item {item} has no picture"]
+
+
+def undivided(dirty, clean) -> list[str]:
+    """A damaged picture where no column says which split an outfit is of: what is left decides."""
+    rows = [line.split(",")[:2] for line in (dirty / "outfits.csv").read_text().splitlines()]
+    item = rows[40][1]
+    gone = {row[0] for row in rows if row[1] == item}
+    for root, kept in ((dirty, rows), (clean, [row for row in rows if row[0] not in gone])):
+        (root / "outfits.csv").write_text("".join(f"{','.join(row)}\n" for row in kept))
+    image = dirty / "images" / f"{item}.jpg"
+    image.write_bytes(image.read_bytes()[:200])
+    return [f"{image}: the image is damaged"]
 
 
 def metadata(dirty, clean) -> list[str]:
@@ -333,11 +355,18 @@ CASES: dict[str, tuple[str, dict[str, object], Plant]] = {
         {},
         Rows("val/val_annotations.txt", ["{first}", "x.JPEG\tn99999999\t0\t0\t9\t9", "y.JPEG", "z.JPEG\tn00000001"]),
     ),
-    "images of Tiny-ImageNet": ("calibration.TinyImageNet", {"batch_size": 8}, Spoilt("train/*/images/*.JPEG")),
     "lines of CUB": (
         "calibration.CUB200",
         {"batch_size": 8},
         Rows("images.txt", ["{first}", "99 001.Amber_Bird/x.jpg", "98"]),
+    ),
+    "images in folders": (
+        "calibration.ImageFolder", {"size": 16, "batch_size": 8}, Spoilt("train/*/*.jpg"),
+    ),
+    "images of Tiny-ImageNet": ("calibration.TinyImageNet", {"batch_size": 8}, Spoilt("train/*/images/*.JPEG")),
+    "photographs": (
+        "quality.GradedDistortions", {**QUALITY, "kinds": ["contrast"], "steps_per_epoch": 3},
+        Spoilt("photographs/0[0-2]*.png"),
     ),
     "images of CUB": ("calibration.CUB200", {"batch_size": 4}, Spoilt("images/*/*.jpg")),
     "videos": (
@@ -397,6 +426,7 @@ CASES: dict[str, tuple[str, dict[str, object], Plant]] = {
     ),
     "pictures of a csv": ("outfit.OutfitCSV", {"gallery": 0}, unseen),
     "features of a csv": ("outfit.OutfitCSV", {"gallery": 0, "features": "f.npz"}, partial(unseen, features=True)),
+    "outfits of no split": ("outfit.OutfitCSV", {"gallery": 0}, undivided),
     "outfits of the metadata": ("outfit.PolyvoreMetadata", {"gallery": 0, "encoder": None}, metadata),
     "voc": ("detection.VOCFormat", DETECTION, voc),
     "yolo": ("detection.YOLOFormat", DETECTION, yolo),

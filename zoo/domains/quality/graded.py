@@ -260,7 +260,7 @@ class GradedDistortions(QualityData):
         Raises:
             DataError: There are too few for three splits.
         """
-        files = sorted(file for file in root.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+        files = sorted(file for file in root.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
         files = self.kept(files, lambda file: file.relative_to(root).as_posix())
         names = [file.relative_to(root).as_posix() for file in files]
         splits = split_by_seed(names, self.split_seed, self.val, self.test)

@@ -103,7 +103,7 @@ class LIQEFeatures(ZooData):
         print(f"{len(files)} images: {store.computed} computed, {store.reused} from the cache", file=sys.stderr)
 
     def _readable(self, source: Path) -> list[Path]:
-        files = sorted(file for file in source.rglob("*") if file.is_file() and file.suffix.lower() in IMAGE_SUFFIXES)
+        files = sorted(file for file in source.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
         if self.limit is not None:
             files = files[: self.limit]
         if not files:

@@ -7,6 +7,7 @@ deviations are not used. Paper and released code agree on this (the sheet knows 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -15,6 +16,9 @@ from torch.nn.functional import l1_loss, mse_loss
 
 from zoo.errors import InputError
 from zoo.ranking import Fidelity, ScoreLoss, gather
+from zoo.ranking.checks import wide
+
+LARGE = 1e4  # deviations from the mean up to which a correlation is computed as they are
 
 
 class Regression(ScoreLoss):
@@ -37,7 +41,7 @@ class L1(Regression):
         weight: Tensor | None = None,
     ) -> Tensor:
         """The loss of ``scores`` and ``target`` of one shape; groups mean nothing to it."""
-        return _weighted(l1_loss(scores, target.to(scores.dtype), reduction="none"), mask, weight)
+        return _mean(l1_loss, *_real(scores, target, mask, weight))
 
 
 class L2(Regression):
@@ -56,7 +60,7 @@ class L2(Regression):
         weight: Tensor | None = None,
     ) -> Tensor:
         """The loss of ``scores`` and ``target`` of one shape; groups mean nothing to it."""
-        return _weighted(mse_loss(scores, target.to(scores.dtype), reduction="none"), mask, weight)
+        return _mean(mse_loss, *_real(scores, target, mask, weight))
 
 
 class PLCC(Regression):
@@ -82,10 +86,7 @@ class PLCC(Regression):
         weight: Tensor | None = None,
     ) -> Tensor:
         """The loss of ``scores (N,)`` and ``target (N,)``; 0 where nothing varies."""
-        scores, target = scores.flatten(), target.flatten().to(scores.dtype)
-        weights = torch.ones_like(scores) if weight is None else weight.flatten().to(scores.dtype)
-        if mask is not None:
-            weights = weights * mask.flatten()
+        scores, target, weights = _real(scores, target, mask, weight)
         names = torch.zeros_like(scores, dtype=torch.int64)
         if self.within == "scene" and group is not None:
             names = group.flatten()
@@ -102,17 +103,25 @@ def plcc_loss(scores: Tensor, target: Tensor, weight: Tensor) -> Tensor | None:
         return None
     share = weight / weight.sum()
     x, y = scores - (share * scores).sum(), target - (share * target).sum()
+    x = x / (x.detach().abs().amax() / LARGE).clamp(min=1)  # a correlation does not see the scale
     # equal scores have no correlation: the small number lets their gradient live
     spread = ((share * x * x).sum() + 1e-8).sqrt() * (share * y * y).sum().sqrt()
     return (1 - (share * x * y).sum() / spread) / 2
 
 
-def _weighted(values: Tensor, mask: Tensor | None, weight: Tensor | None) -> Tensor:
-    """Weighted mean over what is real; 0 where nothing is."""
-    weights = torch.ones_like(values) if weight is None else weight.to(values.dtype)
+def _real(scores: Tensor, target: Tensor, mask: Tensor | None, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores, targets and weights ``(N,)``, all 0 where an item does not count: there may have been anything."""
+    scores = wide(scores)
+    weights = torch.ones_like(scores) if weight is None else weight.to(scores.dtype)
     if mask is not None:
-        weights = weights * mask
-        values = torch.where(mask, values, 0.0)
+        weights = torch.where(mask, weights, 0.0)
+    counted = [torch.where(weights != 0, x, 0.0).flatten() for x in (scores, target.to(scores.dtype))]
+    return counted[0], counted[1], weights.flatten()
+
+
+def _mean(cost: Callable[..., Tensor], scores: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean over what is real; 0 where nothing is."""
+    values = cost(scores, target, reduction="none")
     return (values * weights).sum() / weights.sum().clamp(min=torch.finfo(values.dtype).tiny)
 
 
