@@ -126,3 +126,8 @@ class _Typed(Protocol):
 def accumulation_dtype(tensor: _Typed) -> torch.dtype:
     """The dtype a loss is computed and returned in: float64 for float64 input, float32 for all others."""
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """The same numbers in the dtype a loss is computed and returned in."""
+    return tensor.to(accumulation_dtype(tensor))

@@ -74,5 +74,10 @@ def test_queries_without_a_relevant_document_teach_nothing(loss):
     assert not scores.grad.any()
 
 
+def test_queries_without_a_document_teach_nothing():
+    scores, target, mask = queries()
+    assert objective(scores, target, mask & False) == 0
+
+
 def test_every_score_loss_is_here():
     assert len(SCORE_LOSSES) >= 10

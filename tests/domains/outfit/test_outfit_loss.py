@@ -88,3 +88,17 @@ def test_distances_are_exact_and_finite_where_points_coincide():
     torch.testing.assert_close(found, torch.tensor([[0.0, 1e-3]]), rtol=1e-3, atol=1e-9)
     (found.sum() + distances(query, items.unsqueeze(0)).sum()).backward()
     assert torch.isfinite(query.grad).all()
+
+
+@pytest.mark.parametrize("junk", [float("nan"), float("inf"), 1e30])
+def test_negatives_that_are_not_real_may_hold_anything(junk):
+    generator = torch.Generator().manual_seed(0)
+    query, positive = torch.randn(2, 3, 4, generator=generator).unbind()
+    negatives, mask = torch.randn(3, 5, 4, generator=generator), torch.arange(5).expand(3, 5) < 3
+    found = []
+    for filler in (0.0, junk):
+        q = query.clone().requires_grad_()
+        value = set_wise_loss(q, positive, torch.where(mask[..., None], negatives, filler), mask=mask)
+        found.append((value.detach(), *torch.autograd.grad(value, q)))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)

@@ -28,6 +28,32 @@ def fidelity_of(q: float, m: float) -> float:
     return 1 - math.sqrt(p * g + 1e-8) - math.sqrt((1 - p) * (1 - g) + 1e-8)
 
 
+@pytest.mark.parametrize("loss", [L1(), L2(), PLCC(), PLCC("scene")])
+@pytest.mark.parametrize("junk", [math.nan, math.inf, 1e30])
+def test_what_is_masked_may_hold_anything(loss, junk):
+    generator = torch.Generator().manual_seed(0)
+    scores, target = torch.randn(2, 6, dtype=torch.float64, generator=generator).unbind()
+    scene = torch.tensor([0, 0, 0, 1, 1, 1])
+    short = scores.clone().requires_grad_()
+    first = loss(short, target, group=scene)
+    filled = torch.cat([scores, torch.full((2,), junk)]).requires_grad_()
+    more = torch.cat([target, torch.full((2,), junk)]), torch.cat([scene, torch.tensor([0, 2])])
+    for what in ({"mask": torch.arange(8) < 6}, {"weight": (torch.arange(8) < 6).double()}):
+        value = loss(filled, more[0], group=more[1], **what)
+        torch.testing.assert_close(value, first)
+        (slope,) = torch.autograd.grad(value, filled)
+        torch.testing.assert_close(
+            slope, torch.cat([torch.autograd.grad(first, short, retain_graph=True)[0], torch.zeros(2)])
+        )
+    assert loss(filled, more[0], group=more[1], mask=torch.zeros(8, dtype=torch.bool)) == 0
+
+
+def test_a_correlation_does_not_see_the_scale_of_the_scores():
+    generator = torch.Generator().manual_seed(0)
+    scores, target = torch.randn(2, 6, generator=generator).unbind()
+    torch.testing.assert_close(PLCC()(1e30 * scores, target), PLCC()(scores, target))
+
+
 def test_the_sheets_pairs():
     first = torch.tensor([0.3, 1.2, -0.7, 2.0], requires_grad=True)
     second = torch.tensor([0.1, 1.5, -0.7, -1.0], requires_grad=True)

@@ -25,6 +25,7 @@ from torch import Tensor
 from zoo.domains.anomaly.network import Detector
 from zoo.errors import InputError
 from zoo.ranking import ScoreLoss, gather, hinge
+from zoo.ranking.checks import wide
 from zoo.training.choices import check_choice
 
 Variant = Literal["official", "paper", "diagonal"]
@@ -62,7 +63,7 @@ def mil_terms(
         InputError: The variant is unknown, the batch lacks a class, or the bags cannot be paired (``diagonal``).
     """
     check_choice("model.variant", variant, VARIANTS)
-    scores = scores if scores.dtype == torch.float64 else scores.float()
+    scores = wide(scores)
     statistics = torch.stack([scores.amax(1), scores.sum(1), scores.diff(dim=1).square().sum(1)], dim=1)
     maxima, sums, roughness = gather(statistics).unbind(1)
     target = gather(label)

@@ -27,6 +27,7 @@ from torch.nn import functional
 
 from zoo.errors import InputError
 from zoo.ranking import gather
+from zoo.ranking.checks import wide
 from zoo.training.choices import check_choice
 
 RTFMVariant = Literal["official", "corrected"]
@@ -67,11 +68,10 @@ def rtfm_terms(
         InputError: The variant is unknown, or there are not as many anomalous as normal videos.
     """
     check_choice("model.variant", variant, RTFM_VARIANTS)
-    best = scores.gather(1, chosen).mean(1)
     index = chosen[:, None, :, None].expand(-1, features.shape[1], -1, features.shape[3])
-    sizes = features.gather(2, index).mean(2).norm(dim=-1)
-    own = torch.cat([best[:, None], scores, sizes], dim=1)
-    together, target = gather(own if own.dtype == torch.float64 else own.float()), gather(label)
+    scores, picked = wide(scores), wide(features.gather(2, index))
+    best, sizes = scores.gather(1, chosen).mean(1), picked.mean(2).norm(dim=-1)
+    together, target = gather(torch.cat([best[:, None], scores, sizes], dim=1)), gather(label)
     anomalous = target > 0.5
     counts = int(anomalous.sum()), int((~anomalous).sum())
     if counts[0] != counts[1] or not counts[0]:

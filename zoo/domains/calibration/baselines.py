@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, nll_loss, relu
 
-from zoo.domains.calibration.loss import Objective, Outputs, check_weight, wide
+from zoo.domains.calibration.loss import Objective, Outputs, check_weight
 from zoo.domains.calibration.mixing import one_hot
 from zoo.errors import InputError
+from zoo.ranking.checks import wide
 from zoo.training.choices import check_choice
 
 Variant = Literal["paper", "official"]

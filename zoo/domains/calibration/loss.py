@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from zoo.errors import InputError
 from zoo.ranking import Hinge, ScoreLoss, confidence_ndcg
+from zoo.ranking.checks import wide
 from zoo.training.choices import check_choice
 
 MRLVariant = Literal["official", "elementwise"]
@@ -203,11 +204,6 @@ def top(logits: Tensor, scores: Scores) -> Tensor:
     """The largest logit, or the largest probability (the confidence); ``(..., C)`` to ``(...)``."""
     values = wide(logits) if scores == "logits" else wide(logits).softmax(-1)
     return values.max(-1).values
-
-
-def wide(logits: Tensor) -> Tensor:
-    """At least float32: half precision loses small probabilities."""
-    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 def check_weight(name: str, value: float) -> None:

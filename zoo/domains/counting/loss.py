@@ -48,6 +48,7 @@ from zoo.domains.counting.regions import Region, nested_regions, region_counts, 
 from zoo.domains.counting.transport import Transport, transport_terms
 from zoo.errors import InputError
 from zoo.ranking import Hinge, ScoreLoss, gather
+from zoo.ranking.checks import wide
 from zoo.training.choices import check_choice
 
 Variant = Literal["paper", "official"]
@@ -136,7 +137,7 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def count_errors(density: Tensor, count: Tensor) -> Tensor:
     """``|sum y - n|`` ``(B,)`` of densities ``(B, 1, h, w)`` and counts ``(B,)``."""
-    return (_wide(density).sum((1, 2, 3)) - count).abs()
+    return (wide(density).sum((1, 2, 3)) - count).abs()
 
 
 def variations(density: Tensor, cells: Tensor) -> Tensor:
@@ -146,7 +147,7 @@ def variations(density: Tensor, cells: Tensor) -> Tensor:
         density: ``(B, 1, h, w)``.
         cells: ``(B, 1, h, w)`` points per cell.
     """
-    density, count = _wide(density), cells.sum((1, 2, 3), keepdim=True)
+    density, count = wide(density), cells.sum((1, 2, 3), keepdim=True)
     shape = density / (density.sum((1, 2, 3), keepdim=True) + 1e-6)
     return ((shape - cells / (count + 1e-6)).abs() * count).sum((1, 2, 3))
 
@@ -173,7 +174,7 @@ def labelled_terms(
         InputError: The histogram does not have the size of the maps.
     """
     with torch.autocast(maps[0].device.type, enabled=False):  # mixed precision has no place in sums and in transport
-        return _labelled_terms([_wide(y) for y in maps], _wide(token_counts), batch, stride, weights, choices)
+        return _labelled_terms([wide(y) for y in maps], wide(token_counts), batch, stride, weights, choices)
 
 
 def _labelled_terms(
@@ -205,11 +206,6 @@ def _labelled_terms(
     if weights.token:
         terms["token"] = weights.token * gather((token_counts - count[:, None]).abs()).mean()
     return terms
-
-
-def _wide(x: Tensor) -> Tensor:
-    """Half precision as float32: it does not hold a count of 300."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 # -- unlabelled images
@@ -251,7 +247,7 @@ def official_consistency(crops: Sequence[Sequence[Tensor]]) -> Tensor:
     """
     values = []
     for level in zip(*crops, strict=True):
-        maps = [gather(_wide(y)) for y in level]
+        maps = [gather(wide(y)) for y in level]
         m = torch.stack(maps).mean(0).detach()
         values += [uncertain_distance(y, m, uncertainty(y, m)) for y in maps]
     return torch.stack(values).mean()
@@ -282,7 +278,7 @@ def aligned_consistency(maps: Sequence[Tensor], regions: Sequence[Region]) -> Te
     """
     values = []
     for region in regions:
-        parts = [_wide(region.of(y)) for y in maps]
+        parts = [wide(region.of(y)) for y in maps]
         m = torch.stack(parts).mean(0).detach()
         for y in parts:
             local = torch.stack([divergence(y, m), (m - y).square().sum((1, 2, 3))], dim=1)
@@ -294,7 +290,7 @@ def aligned_consistency(maps: Sequence[Tensor], regions: Sequence[Region]) -> Te
 
 def divergence(y: Tensor, m: Tensor) -> Tensor:
     """``sum(y log(y / m) - y + m)`` ``(B,)`` of densities ``(B, 1, h, w)``; 0 log 0 is 0."""
-    y, m = _wide(y), _wide(m)
+    y, m = wide(y), wide(m)
     tiny = torch.finfo(y.dtype).tiny
     ratio = (y / m.clamp(min=tiny)).clamp(min=tiny).log()
     return (y * ratio - y + m).sum((1, 2, 3))
@@ -313,7 +309,7 @@ def unlabelled_terms(
         ranking: What compares the counts of regions.
     """
     with torch.autocast(maps[0].device.type, enabled=False):
-        return _unlabelled_terms([_wide(y) for y in maps], _wide(token_counts), weights, choices, ranking)
+        return _unlabelled_terms([wide(y) for y in maps], wide(token_counts), weights, choices, ranking)
 
 
 def _unlabelled_terms(

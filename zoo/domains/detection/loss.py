@@ -17,6 +17,7 @@ from zoo.domains.detection.boxes import corners, giou, iou
 from zoo.domains.detection.matching import ALPHA, GAMMA, Matches, Targets, gather_targets, match
 from zoo.domains.detection.outputs import LayerOutputs
 from zoo.errors import InputError
+from zoo.ranking.checks import wide
 from zoo.training.choices import check_choice
 
 Classification = Literal["giou", "varifocal", "focal"]
@@ -142,7 +143,7 @@ def _layer_terms(
         high_order: Which cost the matching has.
         kind: Which classification loss.
     """
-    logits, boxes = (x if x.dtype == torch.float64 else x.float() for x in (logits, boxes))
+    logits, boxes = wide(logits), wide(boxes)
     matches = match(logits, boxes, objects, repeats, high_order)
     found = boxes[matches.layer, matches.image, matches.query]
     wanted = objects.boxes[matches.target]

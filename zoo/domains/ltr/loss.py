@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss, pad
 
 from zoo.ranking import ScoreLoss, gather
+from zoo.ranking.checks import wide
 
 
 def objective(scores: Tensor, target: Tensor, mask: Tensor, ranking: ScoreLoss | None = None) -> Tensor:
@@ -22,9 +23,10 @@ def objective(scores: Tensor, target: Tensor, mask: Tensor, ranking: ScoreLoss |
     Returns:
         A scalar.
     """
-    scores, target, mask = gather_queries(scores, target, mask)
+    scores, target, mask = gather_queries(wide(scores), target, mask)
     if ranking is None:
-        return mse_loss(scores[mask], target[mask].to(scores.dtype))
+        errors = mse_loss(scores[mask], target[mask].to(scores.dtype), reduction="none")
+        return errors.sum() / max(len(errors), 1)
     return ranking(scores, target, mask=mask)
 
 

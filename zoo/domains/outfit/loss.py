@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits, logsigmoid, pad
 
 from zoo.ranking import SimilarityLoss, gather, set_wise, triplet
+from zoo.ranking.checks import wide
 
 Focal = Literal["corrected", "legacy"]
 Pool = Literal["sampled", "batch"]
@@ -30,6 +31,7 @@ def focal_loss(
     Returns:
         A scalar.
     """
+    probability = wide(probability)
     target = target.to(probability.dtype)
     cross = binary_cross_entropy_with_logits if variant == "legacy" else binary_cross_entropy
     return _weigh(cross(probability, target, reduction="none"), probability, target, alpha, gamma)
@@ -39,6 +41,7 @@ def focal_loss_with_logits(
     logits: Tensor, target: Tensor, alpha: float = 0.5, gamma: float = 2.0, variant: Focal = "corrected"
 ) -> Tensor:
     """:func:`focal_loss` of ``sigmoid(logits)``, with a gradient where the sigmoid has none left in float32."""
+    logits = wide(logits)
     target = target.to(logits.dtype)
     if variant == "legacy":
         return focal_loss(logits.sigmoid(), target, alpha, gamma, variant)
@@ -54,6 +57,7 @@ def _weigh(cross: Tensor, probability: Tensor, target: Tensor, alpha: float, gam
 
 def distances(query: Tensor, items: Tensor) -> Tensor:
     """Euclidean distances ``(Q, G)`` of ``query (Q, E)`` to ``items (G, E)``, or to ``(Q, G, E)``, a row each."""
+    query, items = wide(query), wide(items)
     if items.ndim == 3:
         return torch.linalg.vector_norm(query.unsqueeze(1) - items, dim=-1)
     # squares of differences, not differences of squares: exact where query and item nearly coincide
@@ -98,6 +102,8 @@ def sampled_rows(
     Returns:
         ``similarity (Q, 1 + K)``, minus the distance; ``positive (Q, 1 + K)``, the first column; ``mask (Q, 1 + K)``.
     """
+    if mask is not None:  # what is not real may hold anything, and would reach the query's gradient
+        negatives = torch.where(mask.unsqueeze(-1), negatives, 0.0)
     similarity = -distances(query, torch.cat([positive.unsqueeze(1), negatives], 1))
     real = mask if mask is not None else similarity.new_ones(negatives.shape[:2], dtype=torch.bool)
     found = torch.zeros_like(similarity, dtype=torch.bool)

@@ -6,11 +6,13 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from zoo.domains.reid.clip import TextTransformer, VisionTransformer
 from zoo.domains.reid.selection import TokenSelection
 from zoo.domains.reid.towers import ImageTower, TextTower, TowerOutput
 from zoo.layers.clip_blocks import Attention
+from zoo.ranking.checks import wide
 
 Weights = Literal["float32", "bfloat16", "float16"]
 
@@ -131,9 +133,8 @@ def embed(output: TowerOutput, selection: TokenSelection) -> Embeddings:
 
 
 def unit(features: Tensor) -> Tensor:
-    """``features (B, D)`` over their length, in float32."""
-    features = features.float()
-    return features / features.norm(dim=-1, keepdim=True)
+    """``features (B, D)`` over their length, in float32 at least; all zeros stay zeros."""
+    return normalize(wide(features), dim=-1)
 
 
 def cosines(texts: Tensor, images: Tensor) -> Tensor:
