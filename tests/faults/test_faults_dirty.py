@@ -11,7 +11,7 @@ from dirt import harmless, plant, quirk, remove, rename
 
 from zoo.recipe import build_data, read
 from zoo.training import DataError
-from zoo.training.faults import KINDS, by_kind, kind_of, listing, summary
+from zoo.training.faults import KINDS, by_kind, kind_of, listing, summary, told
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 DEMOS = sorted(file.parent.name for file in RECIPES.glob("*/demo.yaml"))
@@ -128,4 +128,7 @@ def test_kinds(reason, kind):
 def test_counts_in_words():
     reasons = ["a: the file is empty", "b: the file is empty", "c:2: has 4 columns"]
     assert summary(reasons) == "2 empty file, 1 malformed entry"
+    assert told(dict.fromkeys(reasons, 1)) == "3 unusable items (2 empty file, 1 malformed entry)"
+    assert told({reasons[0]: 2, reasons[2]: 0}) == "2 unusable items (1 empty file, 1 malformed entry)"
+    assert told({reasons[0]: 2}) == "2 unusable items by 1 fault (1 empty file)"
     assert listing(reasons).splitlines()[:3] == ["2 empty file", "1 malformed entry", ""]

@@ -157,7 +157,7 @@ def _evaluate(
 
     from zoo.hub import open_target
     from zoo.recipe import build_data, build_trainer_arguments, read
-    from zoo.training.faults import summary
+    from zoo.training.faults import told
     from zoo.training.fit import build_trainer, quiet
     from zoo.training.loader import deaths_told
     from zoo.training.whole import draw_whole
@@ -197,8 +197,7 @@ def _evaluate(
     for reason in data.skipped:
         print(f"skipped {reason}", file=sys.stderr)
     if data.skipped:
-        reasons = list(data.skipped.elements())
-        print(f"skipped {len(reasons)} unusable items ({summary(reasons)})", file=sys.stderr)
+        print(f"skipped {told(data.skipped)}", file=sys.stderr)
     return Evaluation(
         str(opened.file),
         f"{data.domain}/{data.dataset}",
@@ -262,4 +261,4 @@ def _write_rows(rows: list[dict[str, Any]], file: Path) -> None:
         if file.suffix == ".json":
             table.to_json(working, orient="records", indent=1)
         else:
-            table.to_csv(working, index=False)
+            table.to_csv(working, index=False, errors="backslashreplace")  # names may be no text

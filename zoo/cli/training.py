@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -188,7 +187,7 @@ def _clear(folder: Path) -> None:
 
 def _open(folder: Path, text: str, resume: bool, skipped: Mapping[str, int]) -> None:
     """Makes the run folder with the recipe in it, and the list of data that was skipped."""
-    from zoo.training.faults import listing, summary
+    from zoo.training.faults import listing, told
     from zoo.training.whole import write_whole
 
     if folder.is_dir() and not (resume and (folder / "last.ckpt").exists()):  # asked for, or there is no checkpoint
@@ -196,9 +195,5 @@ def _open(folder: Path, text: str, resume: bool, skipped: Mapping[str, int]) -> 
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "recipe.yaml", text)
     if skipped:
-        reasons = list(Counter(skipped).elements())  # an item that cannot be used counts as often as it would come
-        write_whole(folder / "skipped.txt", listing(reasons))
-        print(
-            f"skipped {len(reasons)} unusable items ({summary(reasons)}), listed in {folder / 'skipped.txt'}",
-            flush=True,
-        )
+        write_whole(folder / "skipped.txt", listing(skipped))
+        print(f"skipped {told(skipped)}, listed in {folder / 'skipped.txt'}", flush=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 # the first that fits counts; the words are those of the readers' own messages, as long as no name of a file has them
 KINDS = {
@@ -37,8 +37,19 @@ def summary(reasons: Iterable[str]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in by_kind(reasons).items())
 
 
+def told(skipped: Mapping[str, int]) -> str:
+    """One line, e.g. ``4 unusable items (3 damaged file, 1 duplicate)``; a fault may cost several items, or none.
+
+    Args:
+        skipped: How many items each fault costs, by the message that names it.
+    """
+    items, faults = sum(skipped.values()), len(skipped)
+    by = f" by {faults} fault{'s' * (faults > 1)}" if items != faults else ""
+    return f"{items} unusable items{by} ({summary(skipped)})"
+
+
 def listing(reasons: Iterable[str]) -> str:
-    """A text file: how many of each kind, then each with its kind in front."""
+    """A text file: how many faults of each kind, then each with its kind in front."""
     told = list(reasons)
     heads = [f"{count} {kind}" for kind, count in by_kind(told).items()]
     return "".join(f"{line}\n" for line in [*heads, "", *(f"{kind_of(reason)}: {reason}" for reason in told)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -95,7 +96,7 @@ class OutfitData(ZooData):
         self.task, self.features, self.pixels, self.negatives = task, features, pixels, negatives
         self.questions, self.target, self.gallery, self.replace = questions, target, gallery, replace
         self._read: Collection | None = None
-        self._spared: list[str] = []
+        self._spared: dict[str, int] = {}
         self._table: Table | None = None
         self._bad: dict[int, DataError] | None = None
         self._wrong: dict[int, DataError] = {}
@@ -118,10 +119,9 @@ class OutfitData(ZooData):
         if self._read is None:
             told = set(self.skipped)
             self._read = self.collection(root)
-            self._spared = [reason for reason in self.skipped if reason not in told]
-            for note in self._read.notes:
-                print(f"{self.dataset}: {note}", file=sys.stderr)
-        self.skipped.update({reason: 1 for reason in self._spared if reason not in self.skipped})
+            self._spared = {reason: 1 for reason in self.skipped if reason not in told}
+            self._tell(self._read.notes)
+        self.skipped.update({reason: count for reason, count in self._spared.items() if reason not in self.skipped})
         return self._read
 
     def read(self, root: Path, split: Split) -> Items:
@@ -161,6 +161,7 @@ class OutfitData(ZooData):
         """Without the outfits and questions that need a picture that cannot be used; no negative is drawn of those."""
         if self._bad is None:
             self._bad = table.unreadable(self._used(collection))
+            collection = self._read = self._divided_anew(collection, self._bad)
         bad = self._bad
         if split == "train":
             asked = self.task == "compatibility" and self.questions == "listed" and "train" in collection.labelled
@@ -168,15 +169,10 @@ class OutfitData(ZooData):
             asked = split in collection.labelled or split in collection.blanks
 
         def keeps(entries: Mapping[Split, list[_Entry]], what: str) -> dict[Split, list[_Entry]]:
-            kept: dict[Split, list[_Entry]] = {}
-            for part, found in entries.items():
-                kept[part] = []
-                for entry in found:
-                    wrong = next((bad[number] for number in mentioned(entry) if number in bad), None)
-                    if wrong is None:
-                        kept[part].append(entry)
-                    elif part == split and asked == (what == "question"):  # what the split's items are made of
-                        self.skipped[f"{part}: {what} {entry.id}: {wrong}"] = 1
+            kept = {part: _without(found, bad)[0] for part, found in entries.items()}
+            if split in entries and asked == (what == "question"):  # what the split's items are made of
+                for number, count in _without(entries[split], bad)[1].items():
+                    self.skipped[f"{split}: {bad[number]}"] += count
             return kept
 
         return replace(
@@ -186,9 +182,26 @@ class OutfitData(ZooData):
             blanks=keeps(collection.blanks, "question"),
         )
 
+    def _divided_anew(self, collection: Collection, bad: Mapping[int, DataError]) -> Collection:
+        """Outfits that are of no split by themselves, shared out without those that cannot be used."""
+        if collection.divide is None or not bad:
+            return collection
+        kept, counts = _without(collection.whole, bad)
+        for number, count in counts.items():
+            self._spared[str(bad[number])] = self.skipped[str(bad[number])] = count
+        parts, notes = collection.divide(kept)
+        self._tell(notes)
+        return replace(collection, outfits=parts, notes=notes, whole=kept)
+
+    def _tell(self, notes: Sequence[str]) -> None:
+        for note in notes:
+            print(f"{self.dataset}: {note}", file=sys.stderr)
+
     def _used(self, collection: Collection) -> list[int]:
-        """Numbers of the items that an outfit has."""
+        """Numbers of the items that an outfit has; where splits are drawn of what can be used, of all outfits."""
         outfits = [outfit for split in SPLITS for outfit in collection.outfits.get(split, [])]
+        if self.on_error == "skip":
+            outfits += collection.whole
         return sorted({number for outfit in outfits for number in outfit.items})
 
     def table(self, root: Path) -> Table:
@@ -307,6 +320,19 @@ class OutfitData(ZooData):
         ids = np.array([collection.catalogue.items[number].id for number in used])
         with whole(out / "features.npz") as working, working.open("wb") as stream:
             np.savez(stream, ids=ids, embeddings=np.concatenate([table.image, table.text], 1)[used])
+
+
+def _without(entries: Sequence[_Entry], bad: Mapping[int, DataError]) -> tuple[list[_Entry], Counter[int]]:
+    """The entries that need no item that cannot be used, and how many need each of those (the first of several)."""
+    kept: list[_Entry] = []
+    counts: Counter[int] = Counter()
+    for entry in entries:
+        wrong = [number for number in mentioned(entry) if number in bad]
+        if wrong:
+            counts.update({wrong[0]: 1, **dict.fromkeys(wrong[1:], 0)})
+        else:
+            kept.append(entry)
+    return kept, counts
 
 
 def _spread(rows: np.ndarray, used: list[int], size: int) -> np.ndarray:

@@ -131,6 +131,8 @@ class Collection:
         labelled: Compatibility questions of a split, where the set has them.
         blanks: Fill-in-the-blank questions of a split, where the set has them.
         notes: What was left out or made up while reading, a line each.
+        whole: All outfits, where the set does not say which split they are of.
+        divide: Shares them out then; gives the outfits per split, and notes.
     """
 
     catalogue: Catalogue
@@ -138,6 +140,8 @@ class Collection:
     labelled: dict[Split, list[Labelled]] = field(default_factory=dict)
     blanks: dict[Split, list[Blank]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    whole: Sequence[Outfit] = ()
+    divide: Callable[[Sequence[Outfit]], tuple[dict[Split, list[Outfit]], list[str]]] | None = None
 
     def known(self) -> set[frozenset[int]]:
         """Every outfit of every split as a set, so that no made-up outfit equals one."""

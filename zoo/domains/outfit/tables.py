@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from zoo.domains.outfit.catalogue import Catalogue, Collection, Item, Outfit, Spare, check_outfit
@@ -35,8 +36,7 @@ def read_mango(root: Path, version: Version, seed: int, spare: Spare = refuse) -
         items.append(Item(row["cod_modelo_color"], text, category, group, image, place))
     catalogue = Catalogue(items, spare)
     outfits = _grouped(root / "outfit_data.csv", ("cod_outfit", "cod_modelo_color"), catalogue, spare)
-    parts, notes = split_outfits(outfits, version, seed)
-    return Collection(catalogue, parts, notes=notes)
+    return _divided(catalogue, outfits, version, seed)
 
 
 def read_csv(root: Path, version: Version, seed: int, spare: Spare = refuse) -> Collection:
@@ -73,12 +73,17 @@ def read_csv(root: Path, version: Version, seed: int, spare: Spare = refuse) -> 
 
     outfits = _grouped(root / "outfits.csv", ("outfit", "item"), catalogue, spare, in_a_split)
     if not given:
-        parts, notes = split_outfits(outfits, version, seed)
-        return Collection(catalogue, parts, notes=notes)
-    parts = {split: [] for split in ("train", "val", "test")}
+        return _divided(catalogue, outfits, version, seed)
+    parts: dict[Split, list[Outfit]] = {split: [] for split in ("train", "val", "test")}
     for outfit in outfits:
         parts[given[outfit.id][0]].append(outfit)
     return Collection(catalogue, parts)
+
+
+def _divided(catalogue: Catalogue, outfits: list[Outfit], version: Version, seed: int) -> Collection:
+    divide = partial(split_outfits, version=version, seed=seed)
+    parts, notes = divide(outfits)
+    return Collection(catalogue, parts, notes=notes, whole=outfits, divide=divide)
 
 
 def _grouped(
