@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -179,3 +180,19 @@ def test_publishing_that_was_cut_off_can_be_done_again(tmp_path, monkeypatch, ca
     assert main(command) == 2
     assert "exists already" in capsys.readouterr().err
     shutil.rmtree(tmp_path / "published")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_an_evaluation_that_is_stopped_is_no_success(number, monkeypatch, capsys):
+    """It ended with code 0, and without a word."""
+    from zoo.domains.ltr import MLPRanker
+
+    evaluate = MLPRanker.evaluate_batch
+
+    def stopped(*given):
+        os.kill(os.getpid(), number)
+        return evaluate(*given)
+
+    monkeypatch.setattr(MLPRanker, "evaluate_batch", stopped)
+    assert main(("eval", "ltr-small")) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "error: interrupted"

@@ -91,6 +91,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # a closed pipe shows here rather than when Python ends
     except (Exception, KeyboardInterrupt) as error:
         return failures.report(error, debug)
+    except SystemExit as error:
+        if not failures.is_stop(error):
+            raise
+        return failures.report(error, debug)
     finally:
         if ends:
             gc.freeze()  # Python looks through all objects as it ends, but not through these

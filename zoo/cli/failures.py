@@ -33,6 +33,11 @@ def report(error: BaseException, debug: bool) -> int:
     return error.exit_code if isinstance(error, ZooError) else FAILED
 
 
+def is_stop(error: SystemExit) -> bool:
+    """Whether Lightning ended its loop for Ctrl-C or SIGTERM; of the latter it would tell success."""
+    return isinstance(error.__context__, KeyboardInterrupt) or type(error).__name__ == "SIGTERMException"
+
+
 def lines(error: BaseException) -> list[str]:
     """The lines that tell an error.
 
@@ -48,7 +53,7 @@ def lines(error: BaseException) -> list[str]:
 
 
 def _other(error: BaseException) -> str:
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt | SystemExit):
         return "interrupted"
     if isinstance(error, MemoryError):
         return "out of memory"
