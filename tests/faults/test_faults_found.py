@@ -188,3 +188,18 @@ def test_a_row_that_cannot_be_read_takes_no_other_with_it(tmp_path, end):
         assert not list(read_rows(file, "table"))
     with pytest.raises(DataError, match=r"cannot be read \(is a directory\)"):
         list(read_rows(tmp_path, "table"))
+
+
+def test_a_name_that_is_no_text_does_not_end_a_table(tmp_path):
+    """A file called in latin-1: its name was written to split.csv, and to the tables of predict and eval, as UTF-8."""
+    import shutil
+
+    data = PointsJSON(synthesize=True)
+    shutil.copytree(data.folder(), tmp_path / "data")
+    text = (tmp_path / "data/points.json").read_text()
+    (tmp_path / "data/points.json").write_text(text.replace("train_05", "train_\\udce9"))
+    (tmp_path / "data/images/train_05.png").rename(tmp_path / "data/images" / "train_\udce9.png")
+    data = PointsJSON(root=str(tmp_path / "data"))
+    data.items("train")
+    data.write_split(tmp_path / "split.csv")
+    assert "images/train_\\udce9.png,train,yes\n" in (tmp_path / "split.csv").read_text()

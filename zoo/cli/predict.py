@@ -145,7 +145,7 @@ def _predict(
     table = pd.DataFrame(found.rows)
     if out is not None and found.rows:
         with whole(out / "table.csv") as working:
-            table.to_csv(working, index=False)
+            table.to_csv(working, index=False, errors="backslashreplace")  # names may be no text
     if found.failures:
         left = found.inputs - len(found.failures)
         written = f"; the other {left} are in {out / 'table.csv'}" if out is not None and found.rows else ""

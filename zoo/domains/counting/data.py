@@ -196,7 +196,10 @@ class CountingData(ZooData):
         """
         pictures = self.all_pictures(self.folder())
         file.parent.mkdir(parents=True, exist_ok=True)
-        with whole(file) as working, working.open("w", encoding="utf-8", newline="") as stream:
+        with (
+            whole(file) as working,
+            working.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,  # names may be no text
+        ):
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(("image", "split", "labelled"))
             for picture in pictures:
