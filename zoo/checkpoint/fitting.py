@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from zoo.errors import InputError
 
-_SHOWN = 10
+_SHOWN, _LONGEST = 10, 200
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Misfit:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.reason}"
+        odd = not self.name.isprintable() or len(self.name) > _LONGEST  # a file may call a tensor anything
+        return f"{repr(self.name[:_LONGEST]) if odd else self.name}: {self.reason}"
 
 
 def misfits(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[Misfit]:
@@ -71,11 +72,16 @@ def copy(module: nn.Module, state: Mapping[str, Tensor], left_out: set[str], ori
         How many were copied.
 
     Raises:
-        InputError: None is left to copy.
+        InputError: None is left to copy, or one is not finite.
     """
     fitting = {name: state[name] for name in module.state_dict() if name in state and name not in left_out}
     if not fitting:
         raise InputError(f"{origin}: none of its {len(state)} tensors fits into the model")
+    weights = {name for name, _ in module.named_parameters()}
+    for name, tensor in fitting.items():
+        # buffers may mask by infinities
+        if bool(tensor.isnan().any()) or (name in weights and bool(tensor.isinf().any())):
+            raise InputError(f"{origin}: tensor {name} holds values that are not finite")
     module.load_state_dict(fitting, strict=False)
     return len(fitting)
 

@@ -9,7 +9,7 @@ import sys
 
 from zoo.errors import ZooError
 
-FAILED = 1
+FAILED, LONGEST = 1, 3000
 
 
 def report(error: BaseException, debug: bool) -> int:
@@ -48,8 +48,16 @@ def lines(error: BaseException) -> list[str]:
         mistakes = getattr(error, "mistakes", None)
         if mistakes:
             return [str(mistake) for mistake in mistakes]
-        return [line if line[:1].isspace() else f"error: {line}" for line in str(error).splitlines()]
-    return [f"error: {_other(error)}"]
+        told = [line if line[:1].isspace() else f"error: {line}" for line in str(error).splitlines()]
+        return [_plain(line) for line in told]
+    return [_plain(f"error: {_other(error)}")]
+
+
+def _plain(line: str) -> str:
+    """A line for a terminal: what files are quoted with may be anything, commands to the terminal among it."""
+    if not line.isprintable():
+        line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 400]} ... {line[-300:]}"
 
 
 def _other(error: BaseException) -> str:

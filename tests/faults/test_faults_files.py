@@ -1,0 +1,73 @@
+"""Checkpoints that are whole by their form and wrong by their content."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from zoo import checkpoint
+from zoo.cli import failures, main
+from zoo.errors import InputError
+
+MODEL = next((Path(checkpoint.__file__).parents[1] / "hub/models").glob("ltr-small*.safetensors"))
+NAME = "network.layers.0.weight"
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Writes the packed model as a training does, with other weights."""
+
+    def save(change):
+        known = checkpoint.read(MODEL)
+        state = {name: tensor.float() for name, tensor in known.state.items()}
+        change(state)
+        file = tmp_path / "model.ckpt"
+        torch.save({"state_dict": state, "zoo_recipe": known.recipe, "zoo_version": known.version}, file)
+        return file
+
+    return save
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("use", [checkpoint.load, lambda file: checkpoint.initialise(checkpoint.load(MODEL), file)])
+def test_weights_that_are_not_finite_are_refused(value, use, saved):
+    """They were loaded, and every prediction was nan."""
+    file = saved(lambda state: state[NAME][3].fill_(value))
+    with pytest.raises(InputError, match=rf"model\.ckpt: tensor {NAME} holds values that are not finite$"):
+        use(file)
+
+
+def test_a_flipped_bit_is_seen(saved):
+    """torch writes checksums and does not look at them."""
+    file = saved(lambda state: None)
+    content = bytearray(file.read_bytes())
+    content[content.index(checkpoint.read(file).state[NAME].numpy().tobytes()) + 5] ^= 16
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"model\.ckpt: is damaged or cut off: Bad CRC-32"):
+        checkpoint.load(file)
+
+
+def test_an_archive_whose_entries_are_larger_than_the_file_is_not_unpacked(tmp_path):
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "bomb.ckpt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", bytes(50_000_000))
+    with pytest.raises(InputError, match=r"bomb\.ckpt: is damaged or cut off: its entries are larger than the file"):
+        checkpoint.read(tmp_path / "bomb.ckpt")
+
+
+@pytest.mark.parametrize("name", ["a\n\x1b[2Jb", "x" * 100_000], ids=["command", "long"])
+def test_names_of_tensors_command_no_terminal(name, saved, tmp_path, capsys):
+    file = saved(lambda state: state.update({name: state.pop(NAME)}))
+    assert main(("export", str(file), "--out", str(tmp_path / "a.onnx"))) == 2
+    said = capsys.readouterr().err
+    assert "2 tensors do not fit" in said
+    assert len(said.splitlines()) == 3
+    assert len(said) < 1000
+    assert said.replace("\n", "").isprintable()
+
+
+def test_lines_of_errors_are_for_a_terminal():
+    assert failures.lines(InputError("a\x1b[2J\x07\udcff: 图")) == ["error: a\\x1b[2J\\x07\\udcff: 图"]
+    (line,) = failures.lines(ValueError("x" * 10**6))
+    assert len(line) < 3000
