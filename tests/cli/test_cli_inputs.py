@@ -51,8 +51,20 @@ def test_a_list_of_another_system(place):
     with pytest.raises(InputError, match=r"list.csv:2: '' is no file ending in .mp4"):
         expand([place / "list.csv"], SUFFIXES, frames)
     (place / "list.csv").write_bytes("file\ncafé.mp4\n".encode("latin-1"))
-    with pytest.raises(InputError, match=r"list.csv: is no text in UTF-8"):
+    with pytest.raises(InputError, match=r"list.csv:2: is no text in UTF-8"):
         expand([place / "list.csv"], SUFFIXES)
+
+
+def test_rows_that_are_none_and_names_that_no_file_can_have_are_named(place):
+    (place / "list.csv").write_text('file\n"a.mp4\na.mp4\n')
+    with pytest.raises(InputError, match=r"list.csv:2: is no row of a csv"):
+        expand([place / "list.csv"], SUFFIXES)
+    for length in (300, 200_000):
+        (place / "list.csv").write_text(f"file\n{'a' * length}.mp4\n")
+        with pytest.raises(InputError, match=r"list.csv:2: 'aaa.* is no file ending in .mp4"):
+            expand([place / "list.csv"], SUFFIXES)
+    with pytest.raises(InputError, match="no such file, folder or match"):
+        expand(["a" * 5000], SUFFIXES)
 
 
 def test_without_such_a_method_folders_are_only_places(place):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import glob
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -164,7 +165,7 @@ def _wishes(module: ZooModule, request: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("gallery", "boxes"):
         if name in wishes:
             wishes[name] = Path(wishes[name])
-            if not wishes[name].exists():
+            if not os.path.exists(wishes[name]):
                 raise InputError(f"--{name} {wishes[name]}: there is no such place")
     if "outfit" in wishes:
         wishes["outfit"] = [Path(file) for file in wishes["outfit"]]
@@ -239,16 +240,16 @@ def _one(text: str, suffixes: Sequence[str], is_item: Callable[[Path], bool]) ->
     path, takes = Path(text), ", ".join(suffixes)
 
     def fits(file: Path) -> bool:
-        return is_item(file) if file.is_dir() else file.is_file() and file.suffix.lower() in suffixes
+        return is_item(file) if os.path.isdir(file) else os.path.isfile(file) and file.suffix.lower() in suffixes
 
-    if path.is_dir():
+    if os.path.isdir(path):  # pathlib raises at names longer than any file's
         if is_item(path):
             return [path]
         files = _outermost(sorted(file for file in path.rglob("*") if fits(file)))
         if not files:
             raise InputError(f"{path}: no file in this folder ends in {takes}")
         return files
-    if path.is_file():
+    if os.path.isfile(path):
         if path.suffix.lower() == ".csv" and ".csv" not in suffixes:
             return _listed(path, suffixes, fits)
         if path.suffix.lower() not in suffixes:
@@ -276,26 +277,23 @@ def _outermost(files: Sequence[Path]) -> list[Path]:
 
 def _listed(table: Path, suffixes: Sequence[str], fits: Callable[[Path], bool]) -> list[Path]:
     """Files of the column ``file`` of a csv."""
-    import csv
-
+    from zoo.training.data import DataError
+    from zoo.training.documents import read_rows
     from zoo.training.paths import below
 
+    rows = list(read_rows(table, "list"))
+    columns = rows.pop(0).values if rows else []
+    if "file" not in columns:
+        raise InputError(f"{table}:1: no column `file`; columns are {', '.join(columns) or 'none'}")
     files = []
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            if "file" not in (reader.fieldnames or []):
-                columns = ", ".join(reader.fieldnames or []) or "none"
-                raise InputError(f"{table}:1: no column `file`; columns are {columns}")
-            for row in reader:
-                file = below(table.parent, row["file"] or "")
-                if not row["file"] or not fits(file):
-                    raise InputError(
-                        f"{table}:{reader.line_num}: {row['file']!r} is no file ending in {', '.join(suffixes)}"
-                    )
-                files.append(file)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{table}: is no text in UTF-8 ({error.reason} at byte {error.start})") from error
+    for row in rows:
+        if row.problem is not None:
+            raise row.problem
+        name = dict(zip(columns, row.values, strict=False)).get("file", "")
+        file = below(table.parent, name)
+        if not name or not fits(file):
+            raise DataError(f"{table}:{row.number}: {name!r} is no file ending in {', '.join(suffixes)}")
+        files.append(file)
     if not files:
         raise InputError(f"{table}: the list holds no file")
     return files
