@@ -203,3 +203,18 @@ def test_a_name_that_is_no_text_does_not_end_a_table(tmp_path):
     data.items("train")
     data.write_split(tmp_path / "split.csv")
     assert "images/train_\\udce9.png,train,yes\n" in (tmp_path / "split.csv").read_text()
+
+
+def test_a_name_that_is_no_text_or_no_formula_does_not_end_a_picture(tmp_path):
+    from matplotlib import pyplot
+
+    from zoo.training.whole import draw_whole
+
+    figure, axis = pyplot.subplots(figsize=(2, 2))
+    axis.set_title("a\udce9.jpg")
+    axis.text(0, 0, "$\\frac$ and $x.jpg")
+    axis.set_xscale("log")
+    draw_whole(tmp_path / "a.png", figure)
+    pyplot.close(figure)
+    assert [axis.get_title(), axis.texts[0].get_text()] == ["a?.jpg", "$\\frac$ and $x.jpg"]
+    assert (tmp_path / "a.png").stat().st_size > 0

@@ -61,7 +61,17 @@ def write_whole(file: Path, text: str) -> None:
 
 
 def draw_whole(file: Path, figure: Figure, dpi: int = 100) -> None:
-    """Writes a figure as PNG."""
+    """Writes a figure as PNG.
+
+    Names that stand on it are taken as they are: a dollar begins no formula, and what is no text is shown as ``?``.
+    """
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        written = text.get_text()
+        if "$" in written:
+            text.set_parse_math(False)
+        text.set_text(written.encode("utf-8", errors="replace").decode("utf-8"))
     with whole(file) as working:
         figure.savefig(working, dpi=dpi, format="png")
 

@@ -198,7 +198,8 @@ class CountingData(ZooData):
         file.parent.mkdir(parents=True, exist_ok=True)
         with (
             whole(file) as working,
-            working.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,  # names may be no text
+            # names may be no text
+            working.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
         ):
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(("image", "split", "labelled"))
