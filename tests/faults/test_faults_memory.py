@@ -123,3 +123,29 @@ def test_the_journal_of_a_long_training_is_on_the_disk_alone(tmp_path):
     assert found["train/loss"].isna().tolist() == [False] * 500 + [True]
     assert Table(tmp_path / "metrics.csv", 7).columns == table.columns
     assert len(pd.read_csv(tmp_path / "metrics.csv")) == 7
+
+
+def test_a_large_photograph_is_drawn_small(monkeypatch):
+    """matplotlib took 2 GB for the pixels of a 50-megapixel photograph."""
+    from matplotlib import pyplot
+    from matplotlib.axes import Axes
+
+    from zoo.domains.calibration import sheets
+    from zoo.domains.detection import picture as detection
+    from zoo.domains.detection.evaluation import Detected
+    from zoo.domains.quality import picture as quality
+
+    seen = []
+
+    def show(axis, values, **options):
+        seen.append((values.shape, options.get("extent")))
+
+    monkeypatch.setattr(Axes, "imshow", show)
+    photo = torch.zeros(3, 1, 1, dtype=torch.uint8).expand(3, 6000, 3000)
+    quality.draw_image(photo, None, 0.5, "a.jpg", 512, 224, "five")
+    sheets.portrait(photo, ["a", "b"], [0.7, 0.3], [0.8, 0.2], 1.5, "a.jpg")
+    detection.draw_image(photo, Detected(*(torch.zeros(0, *shape) for shape in ((4,), (), ())), []), "a.jpg", 0.3)
+    pyplot.close("all")
+    assert [shape for shape, _ in seen] == [(2048, 1024, 3)] * 3
+    assert seen[0][1] == (-0.5, 2999.5, 5999.5, -0.5)
+    assert seen[2][1] == (0, 3000, 6000, 0)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+SHOWN = 2048  # pixels of the longer side of a picture
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -217,14 +218,23 @@ def contact_sheet(
     for axis in axes.flat:
         axis.axis("off")
     for axis, picture, title in zip(axes.flat, pictures, titles, strict=False):
-        axis.imshow(_thumbnail(picture, side).permute(1, 2, 0).numpy())
+        axis.imshow(thumbnail(picture, side).permute(1, 2, 0).numpy())
         axis.set_title(title, fontsize=7, y=-0.02, va="top", pad=0)  # the default pad lifts it into the image
     if heading:
         figure.suptitle(heading, fontsize=10)
     return figure
 
 
-def _thumbnail(picture: Tensor | Path, side: int) -> Tensor:
+def thumbnail(picture: Tensor | Path, side: int = SHOWN) -> Tensor:
+    """A picture as large as it is shown: matplotlib takes 70 bytes for every pixel it is given.
+
+    Args:
+        picture: ``(3, H, W)``, or a file.
+        side: Pixels that the longer side has at most.
+
+    Returns:
+        ``(3, h, w)`` on the CPU, uint8 or float in [0, 1].
+    """
     image = read_image(picture) if isinstance(picture, Path) else picture.detach().cpu()
     longer = max(image.shape[-2:])
     if longer > side:

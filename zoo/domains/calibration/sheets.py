@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from zoo.training.images import contact_sheet
+from zoo.training.images import contact_sheet, thumbnail
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +34,7 @@ def portrait(
     from matplotlib import pyplot
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(6.4, 2.8), width_ratios=(1, 1.5), layout="constrained")
-    left.imshow(image.permute(1, 2, 0).numpy())
+    left.imshow(thumbnail(image).permute(1, 2, 0).numpy())
     left.axis("off")
     places = np.arange(len(names))
     right.barh(places - 0.2, after, height=0.38, color=BAR, label=f"scaled, T = {temperature:.2f}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from zoo.domains.detection.evaluation import Detected
+from zoo.training.images import thumbnail
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,7 +111,7 @@ def _grid(count: int, title: str) -> tuple[Figure, list[Any]]:
 def _show(axis: Any, image: Tensor) -> None:
     height, width = image.shape[-2:]
     # boxes are measured from the corner of the first pixel, not from its middle
-    axis.imshow(image.cpu().permute(1, 2, 0).numpy(), extent=(0, width, height, 0))
+    axis.imshow(thumbnail(image).permute(1, 2, 0).numpy(), extent=(0, width, height, 0))
     axis.set_xlim(0, width)
     axis.set_ylim(height, 0)
     axis.axis("off")

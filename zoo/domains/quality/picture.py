@@ -13,6 +13,7 @@ from torch import Tensor
 from zoo.domains.quality.faces import Box
 from zoo.domains.quality.views import CENTRE, CROPS, Crops
 from zoo.training import IMAGENET_MEAN, IMAGENET_STD, contact_sheet
+from zoo.training.images import thumbnail
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,7 +41,8 @@ def draw_image(image: Tensor, box: Box | None, score: float, name: str, resize: 
     height, width = image.shape[-2:]
     tall = min(9.0, max(2.5, 6.0 * height / width))
     figure, axis = pyplot.subplots(figsize=(6.2, tall + 0.6), layout="constrained")
-    axis.imshow(image.permute(1, 2, 0).numpy())
+    pixels = (-0.5, width - 0.5, height - 0.5, -0.5)
+    axis.imshow(thumbnail(image).permute(1, 2, 0).numpy(), extent=pixels)
     side = crop * min(height, width) / max(resize or min(height, width), crop)
     corners = [(0.0, 0.0), (width - side, 0.0), (0.0, height - side), (width - side, height - side)]
     middle = ((width - side) / 2, (height - side) / 2)
