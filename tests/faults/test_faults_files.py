@@ -8,6 +8,8 @@ import torch
 from zoo import checkpoint
 from zoo.cli import failures, main
 from zoo.errors import InputError
+from zoo.recipe import Mistake, RecipeError
+from zoo.recipe.mistakes import Place
 
 MODEL = next((Path(checkpoint.__file__).parents[1] / "hub/models").glob("ltr-small*.safetensors"))
 NAME = "network.layers.0.weight"
@@ -71,3 +73,16 @@ def test_lines_of_errors_are_for_a_terminal():
     assert failures.lines(InputError("a\x1b[2J\x07\udcff: 图")) == ["error: a\\x1b[2J\\x07\\udcff: 图"]
     (line,) = failures.lines(ValueError("x" * 10**6))
     assert len(line) < 3000
+    long = RecipeError([Mistake(Place("r.yaml", 1), "\x1b" * 10**5)])
+    assert [len(line) < 3000 for line in failures.lines(long)] == [True]
+
+
+@pytest.mark.parametrize("number", ["0x" + "f" * 5000, "0b" + "1" * 20_000, "1" + ":1" * 3000], ids=["16", "2", "60"])
+def test_whole_numbers_of_any_base_that_are_too_long_are_named(number, tmp_path, capsys):
+    """Python reads them and refuses to write them down."""
+    (tmp_path / "a.yaml").write_text(f"seed_everything: {number}\n")
+    for arguments in (("check", str(tmp_path / "a.yaml")), ("check", "ltr/demo", "--seed_everything", number)):
+        assert main(arguments) == 2
+        said = capsys.readouterr().err
+        assert "seed_everything: expected int from 0 to 4294967295, got" in said
+        assert all(len(line) < 400 for line in said.splitlines())

@@ -47,7 +47,7 @@ def lines(error: BaseException) -> list[str]:
     if isinstance(error, ZooError):
         mistakes = getattr(error, "mistakes", None)
         if mistakes:
-            return [str(mistake) for mistake in mistakes]
+            return [_plain(line) for mistake in mistakes for line in str(mistake).splitlines()]
         told = [line if line[:1].isspace() else f"error: {line}" for line in str(error).splitlines()]
         return [_plain(line) for line in told]
     return [_plain(f"error: {_other(error)}")]

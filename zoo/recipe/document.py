@@ -14,6 +14,7 @@ from zoo.recipe.nodes import MAX_DEPTH, Node, Scalar, copy, walk
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 50_000
+LONGEST = 14_000  # bits; beyond 4,300 digits Python refuses to write a number, however it was given
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = {_TAG + name for name in ("null", "bool", "int", "float", "str", "merge", "value")}
 _FLOAT = re.compile(
@@ -69,6 +70,8 @@ def _construct(tag: str, text: str) -> Scalar:
     if tag in (_TAG + "merge", _TAG + "value"):
         return text
     value: Scalar = _READER.construct_object(yaml.ScalarNode(tag, text), deep=True)
+    if isinstance(value, int) and value.bit_length() > LONGEST:
+        raise ValueError("a whole number that Python does not write down again")
     return value
 
 
