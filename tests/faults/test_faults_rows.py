@@ -224,7 +224,8 @@ def undivided(dirty, clean) -> list[str]:
         (root / "outfits.csv").write_text("".join(f"{','.join(row)}\n" for row in kept))
     image = dirty / "images" / f"{item}.jpg"
     image.write_bytes(image.read_bytes()[:200])
-    return [f"{image}: the image is damaged"]
+    items = [line.split(",")[0] for line in (dirty / "items.csv").read_text().splitlines()]
+    return [f"items.csv:{items.index(item) + 1}: {image}: the image is damaged"]
 
 
 def metadata(dirty, clean) -> list[str]:

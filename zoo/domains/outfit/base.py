@@ -100,6 +100,7 @@ class OutfitData(ZooData):
         self._table: Table | None = None
         self._bad: dict[int, DataError] | None = None
         self._wrong: dict[int, DataError] = {}
+        self._places: dict[Path, str] = {}  # of pictures, in the tables
         self._targets = np.zeros((0, 0), dtype=np.float32)
 
     # -- what a data set writes
@@ -273,6 +274,7 @@ class OutfitData(ZooData):
                 self._give_up(number, DataError(f"{place}: the image {image} cannot be read: permission denied"))
             else:
                 files[number] = image
+                self._places[image] = place
         store = FeatureStore(f"outfit-{self.dataset}", self.encoder.made_by)
         found = store.get(list(files.values()), self._compute, label=f"{self.dataset} pictures")
         rows = np.full((len(items), width), np.nan, dtype=np.float32)
@@ -284,7 +286,7 @@ class OutfitData(ZooData):
         pictures = {}
         for place, file in enumerate(files):
             try:
-                pictures[place] = read_image(file)
+                pictures[place] = read_image(file, self._places.get(file))
             except DataError:
                 if self.on_error == "stop":
                     raise

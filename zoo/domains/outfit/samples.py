@@ -98,7 +98,7 @@ class Table:
                     sample.pictures[number] = read_image(item.image, f"{item.place} (image {item.image})")
             elif self.unusable[number]:
                 assert item.image is not None  # only a picture that could not be read leaves nan
-                read_image(item.image)  # tells what is wrong with it
+                read_image(item.image, item.place)  # tells what is wrong with it
                 raise DataError(f"{item.image}: its features are not finite")
         return sample
 
