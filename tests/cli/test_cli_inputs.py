@@ -71,3 +71,10 @@ def test_without_such_a_method_folders_are_only_places(place):
     assert names(expand([place], SUFFIXES), place) == ["a.mp4", "deep/c/inside.mp4", "deep/d.mp4"]
     with pytest.raises(InputError, match=r"no file in this folder ends in .mp4"):
         expand([place / "notes"], SUFFIXES)
+
+
+def test_a_link_to_nowhere_is_no_less_of_an_input(place):
+    """It was passed over in silence; what reads it tells that nothing is there."""
+    (place / "deep" / "gone.mp4").symlink_to(place / "nowhere.mp4")
+    assert "deep/gone.mp4" in names(expand([place / "deep"], SUFFIXES, frames), place)
+    assert names(expand([place / "deep" / "gone.mp4"], SUFFIXES, frames), place) == ["deep/gone.mp4"]

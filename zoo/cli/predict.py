@@ -240,7 +240,10 @@ def _one(text: str, suffixes: Sequence[str], is_item: Callable[[Path], bool]) ->
     path, takes = Path(text), ", ".join(suffixes)
 
     def fits(file: Path) -> bool:
-        return is_item(file) if os.path.isdir(file) else os.path.isfile(file) and file.suffix.lower() in suffixes
+        if os.path.isdir(file):
+            return is_item(file)
+        there = os.path.isfile(file) or os.path.islink(file)  # a link to nowhere is told when its turn comes
+        return there and file.suffix.lower() in suffixes
 
     if os.path.isdir(path):  # pathlib raises at names longer than any file's
         if is_item(path):
