@@ -218,3 +218,19 @@ def test_a_name_that_is_no_text_or_no_formula_does_not_end_a_picture(tmp_path):
     pyplot.close(figure)
     assert [axis.get_title(), axis.texts[0].get_text()] == ["a?.jpg", "$\\frac$ and $x.jpg"]
     assert (tmp_path / "a.png").stat().st_size > 0
+
+
+def test_a_row_that_every_split_reads_is_told_once(tmp_path, capsys):
+    from types import SimpleNamespace
+
+    from zoo.cli.data_files import verify
+    from zoo.domains.anomaly import VideoTable
+
+    VideoTable().make(tmp_path)
+    with (tmp_path / "videos.csv").open("a") as stream:
+        stream.write("clip,1,,both\n")
+    assert verify(VideoTable(root=str(tmp_path)), SimpleNamespace(domain="anomaly", dataset="video_table")) == 2
+    captured = capsys.readouterr()
+    assert [line.partition("items")[2] for line in captured.out.splitlines()[1:]] == [", 1 wrong", "", ""]
+    assert len(captured.err.splitlines()) == 2
+    assert captured.err.endswith("1 thing is wrong\n")

@@ -130,7 +130,7 @@ def verify(data: ZooData, dataset: DataSet) -> int:
     root = data.folder()
     note = " (made up by zoo data make)" if (root / MARK).is_file() else ""
     print(f"{dataset.domain}/{dataset.dataset} in {root}{note}", flush=True)
-    wrong = 0
+    told: dict[str, None] = {}  # a row of a table of all splits is met in each
     for split in data.splits:
         data.skipped.clear()
         try:
@@ -139,10 +139,12 @@ def verify(data: ZooData, dataset: DataSet) -> int:
             bad, good = [*data.skipped, f"{split}: {error}"], 0
         else:
             bad, good = list(data.skipped), len(found)
-        wrong += len(bad)
+        bad = [line for line in bad if line not in told]
+        told.update(dict.fromkeys(bad))
         print(f"  {split:<5}  {good} items" + (f", {len(bad)} wrong" if bad else ""), flush=True)
         for line in bad:
             print(line, file=sys.stderr, flush=True)
+    wrong = len(told)
     if not wrong:
         _report_twins(data)
     if wrong:
