@@ -86,3 +86,27 @@ def test_whole_numbers_of_any_base_that_are_too_long_are_named(number, tmp_path,
         said = capsys.readouterr().err
         assert "seed_everything: expected int from 0 to 4294967295, got" in said
         assert all(len(line) < 400 for line in said.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            ("bytes: 10", "bytes: 0x" + "f" * 9000),
+            "bytes must be a whole number above 0, not 'a number of thousands of",
+        ),
+        (("bytes: 10", "bytes: 1" + "0" * 400), "bytes must be a whole number above 0, not '1000"),
+        (("0.5", "1" + "0" * 400), "metrics must be data, protocol and values"),
+    ],
+)
+def test_numbers_of_an_index_that_no_arithmetic_takes_are_named(change, says, tmp_path, monkeypatch, capsys):
+    row = (
+        "models:\n- {name: m, domain: ltr, recipe: ltr/small, urls: ['https://a/b'], bytes: 10, source: ours, sha256: "
+        f"{'a' * 64}, metrics: {{data: d, protocol: p, values: {{x: 0.5}}}}, licence: {{weights: a, data: b}}}}\n"
+    )
+    (tmp_path / "index.yaml").write_text(row)
+    monkeypatch.setenv("ZOO_INDEX", str(tmp_path / "index.yaml"))
+    assert main(("list", "models")) == 0
+    (tmp_path / "index.yaml").write_text(row.replace(*change))
+    assert main(("list", "models")) == 2
+    assert f"models[0] (m): {says}" in capsys.readouterr().err

@@ -73,6 +73,18 @@ def ok(do: Handler, start: int, visit: int) -> None:
     do.give(start)
 
 
+def slow_head(do: Handler, start: int, visit: int) -> None:
+    """A head that goes on byte by byte, each soon enough."""
+    do.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+    while not do.server.closing.wait(0.02):
+        do.wfile.write(b"x")
+
+
+def babble(do: Handler, start: int, visit: int) -> None:
+    """No HTTP at all, in several lines."""
+    do.wfile.write(b"a\rb\x0bc \x1b[2J\r\n")
+
+
 def norange(do: Handler, start: int, visit: int) -> None:
     """Ignores ranges; breaks off the first time."""
     do.give(0, len(do.server.data) // 2 if visit == 1 else None)
@@ -224,5 +236,6 @@ WAYS: dict[str, Behaviour] = {
     for way in (
         ok, norange, refuse, truncate, truncate_always, stall, drip, redirect, loop, to_file, to_ftp, shorter, longer,
         endless, unsaid, wrong, half_wrong, other_range, other_total, dies, page, packed, gone, down, slow,
+        slow_head, babble,
     )
 }  # fmt: skip

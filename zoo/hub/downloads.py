@@ -56,7 +56,7 @@ def is_offline() -> bool:
 
 def command_of(entry: Entry) -> str:
     """The command that turns the authors' file of a manual model into the file that its name means."""
-    return entry.convert.format(out=models_dir() / entry.filename)
+    return entry.convert.replace("{out}", str(models_dir() / entry.filename))
 
 
 def _manual(entry: Entry) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,6 +18,8 @@ _URL = re.compile(r"(?:https?://[^\s/]+/\S*|hf://[^\s/]+/[^\s/]+/\S+|file://\S+)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PLACE = re.compile(r"(?!.*(?:^|/)\.\.(?:/|$))[^/\s][^\s]*")
 
+LARGEST = 1 << 50  # bytes of a file; so is a larger number no mistake of arithmetic further on
+
 Test = Callable[[Any], bool]
 
 
@@ -27,11 +28,11 @@ def _text(value: Any) -> bool:
 
 
 def _whole(value: Any) -> bool:
-    return type(value) is int and value > 0
+    return type(value) is int and 0 < value <= LARGEST
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and -1e300 <= value <= 1e300
 
 
 def _figure(value: Any) -> bool:
@@ -61,6 +62,14 @@ def _licence(value: Any) -> bool:
     return isinstance(value, dict) and set(value) == {"weights", "data"} and all(map(_text, value.values()))
 
 
+def _shown(value: Any) -> str:
+    """The beginning of a value; Python does not write down a whole number of any length."""
+    try:
+        return str(value)[:60]
+    except ValueError:
+        return "a number of thousands of digits"
+
+
 def _or_none(test: Test) -> Test:
     return lambda value: value is None or test(value)
 
@@ -88,7 +97,7 @@ BACKBONE: dict[str, tuple[Test, str]] = {
     "name": (_text, "as recipes write it"),
     "library": (lambda value: value in LIBRARIES, f"one of {', '.join(LIBRARIES)}"),
     "source": (_text, "where the library takes them from"),
-    "bytes": (lambda value: type(value) is int and value >= 0, "a whole number, 0 where it is not known"),
+    "bytes": (lambda value: value == 0 or _whole(value), "a whole number, 0 where it is not known"),
     "licence": (_text, "a text"),
 }
 
@@ -137,7 +146,7 @@ def _model(row: dict[str, Any]) -> Iterator[str]:
     yield from _keys(row, REQUIRED, set(OPTIONAL))
     for key, (fits, what) in {**REQUIRED, **OPTIONAL}.items():
         if key in row and not fits(row[key]):
-            yield f"{key} must be {what}, not {str(row[key])[:60]!r}"
+            yield f"{key} must be {what}, not {_shown(row[key])!r}"
     if row.get("manual") is True:
         missing = [key for key in ("file", "convert", "converter") if not row.get(key)]
         if missing:
@@ -150,6 +159,6 @@ def _backbone(row: dict[str, Any]) -> Iterator[str]:
     yield from _keys(row, BACKBONE, {"package", "module"})
     for key, (fits, what) in BACKBONE.items():
         if key in row and not fits(row[key]):
-            yield f"{key} must be {what}, not {str(row[key])[:60]!r}"
+            yield f"{key} must be {what}, not {_shown(row[key])!r}"
     if row.get("library") == "package" and not (_text(row.get("package")) and _text(row.get("module"))):
         yield "of the library `package` needs package and module"

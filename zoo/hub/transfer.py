@@ -10,12 +10,16 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import uniform
+from threading import Timer
 from time import monotonic, sleep
 from typing import Any
 
@@ -24,6 +28,7 @@ from zoo.errors import InputError
 
 CHUNK = 1 << 18
 SLOWEST = 256  # bytes per second; a server that gives less for a whole timeout counts as stalled
+HEAD = 3  # timeouts that the head of an answer may take
 PERMANENT = (400, 401, 403, 404, 405, 410, 451)
 
 Progress = Callable[[int], None]
@@ -135,7 +140,7 @@ def _open(url: str, have: int, timeout: float) -> Any:
     if have:
         headers["Range"] = f"bytes={have}-"
     try:
-        return _opener().open(urllib.request.Request(url, headers=headers), timeout=timeout)
+        return _opener(timeout).open(urllib.request.Request(url, headers=headers), timeout=timeout)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416 and have:
@@ -147,19 +152,63 @@ def _open(url: str, have: int, timeout: float) -> Any:
         raise Broken(said, float(wait) if wait.isdigit() else 0.0) from error
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        said = str(reason) or type(error).__name__
+        said = " ".join(str(reason).split()) or type(error).__name__
         if isinstance(error, ValueError | http.client.InvalidURL) and not isinstance(error, OSError):
             raise Gone(f"no usable address: {said[:160]}") from error
         raise Broken(f"no answer: {said[:160]}") from error
 
 
-def _opener() -> urllib.request.OpenerDirector:
+class _Http(urllib.request.HTTPHandler):
+    """HTTP whose head has come in a few timeouts: one that comes byte by byte would never time out."""
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__()
+        self.limit = HEAD * timeout
+
+    def http_open(self, request: urllib.request.Request) -> Any:
+        return self.do_open(partial(_in_time, http.client.HTTPConnection, self.limit), request)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    """The same over TLS."""
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__()
+        self.limit = HEAD * timeout
+
+    def https_open(self, request: urllib.request.Request) -> Any:
+        return self.do_open(partial(_in_time, http.client.HTTPSConnection, self.limit), request)
+
+
+def _in_time(kind: type[http.client.HTTPConnection], limit: float, host: str, **named: Any) -> Any:
+    """A connection that is cut off where the head of the answer is not there in time."""
+    connection = kind(host, **named)
+    answer = connection.getresponse
+
+    def cut_off() -> None:
+        with suppress(OSError, AttributeError):  # it ended by itself
+            connection.sock.shutdown(socket.SHUT_RDWR)
+
+    def getresponse() -> http.client.HTTPResponse:
+        watch = Timer(limit, cut_off)
+        watch.daemon = True
+        watch.start()
+        try:
+            return answer()
+        finally:
+            watch.cancel()
+
+    connection.getresponse = getresponse  # type: ignore[method-assign]
+    return connection
+
+
+def _opener(timeout: float) -> urllib.request.OpenerDirector:
     """HTTP and HTTPS alone: a redirect leads nowhere else."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
+        _Http(timeout),
+        _Https(timeout),
         urllib.request.HTTPRedirectHandler(),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
