@@ -54,7 +54,13 @@ def resolve_root(root: str | None, domain: str, dataset: str, name: str) -> Path
             f"no data for {name}: looked in {looked}; give --data.root DIR or set ZOO_DATA "
             f"(zoo data show {name} says where to get it)"
         )
-    if not any(found.iterdir()):
+    try:
+        empty = not any(found.iterdir())
+    except OSError as error:
+        raise InputError(
+            f"{found}: the data folder of {name} cannot be read: {(error.strerror or str(error)).lower()}"
+        ) from error
+    if empty:
         raise InputError(f"{found}: the data folder of {name} is empty (zoo data show {name} says its layout)")
     return found
 

@@ -156,3 +156,10 @@ def test_missing_things(made):
         VideoTable(fps=0.0)
     with pytest.raises(InputError, match="one of frame, second, got 'seconds'; did you mean 'second'"):
         VideoTable(unit="seconds")
+
+
+def test_a_video_of_the_same_name_in_another_folder_is_another_video(made):
+    """Its features were taken where those of the listed video were missing."""
+    (made / "train" / "cam005.npy").rename(made / "test" / "cam005.npy")
+    with pytest.raises(DataError, match=r"videos\.csv:\d+: train/cam005 has no feature file"):
+        VideoTable(root=str(made)).items("train")

@@ -31,10 +31,11 @@ class Places:
     Args:
         root: Folder of the data set.
         without: Folders in it that hold something else.
+        anywhere: Whether a file of a video's name counts wherever it lies; else only where the list says.
     """
 
-    def __init__(self, root: Path, without: Collection[str] = ()) -> None:
-        self.root, self.without = root, without
+    def __init__(self, root: Path, without: Collection[str] = (), anywhere: bool = True) -> None:
+        self.root, self.without, self.anywhere = root, without, anywhere
         self._flat: dict[str, list[Path]] | None = None
 
     def find(self, folder: str, name: str) -> Path | None:
@@ -50,6 +51,8 @@ class Places:
         blobs = self.root / folder / name
         if os.path.isdir(blobs) and next(blobs.glob(f"*{BLOB_SUFFIX}"), None) is not None:
             return blobs
+        if not self.anywhere:
+            return None
         elsewhere = [place for ending in ENDINGS for place in self.flat.get(f"{name}{ending}", [])]
         if len(elsewhere) > 1:
             raise DataError(f"{name}: has several feature files, {elsewhere[0]} and {elsewhere[1]}")

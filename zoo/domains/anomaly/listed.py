@@ -27,6 +27,7 @@ class ListedVideos(BagData, ABC):
     Attributes:
         length_hint: What to do where only 32 segments are known of a test video, and not how many frames it has.
         without: Folders of the data set that hold no features.
+        anywhere: Whether names of videos are unique, so that a feature file may lie in any folder.
 
     Args:
         root: See :class:`zoo.domains.anomaly.bags.BagData`, as the next eight.
@@ -45,6 +46,7 @@ class ListedVideos(BagData, ABC):
 
     length_hint: ClassVar[str]
     without: ClassVar[tuple[str, ...]] = ()
+    anywhere: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -96,7 +98,9 @@ class ListedVideos(BagData, ABC):
         """Reads the lists and looks for the feature files."""
         videos = self._videos(root, split)
         segmenting = None if split == "test" else self.segmenting
-        items = FeatureFiles(Places(root, self.without), videos, segmenting, self.memory, self.length_hint)
+        items = FeatureFiles(
+            Places(root, self.without, self.anywhere), videos, segmenting, self.memory, self.length_hint
+        )
         if self.looking:
             items.settle()
         if self.on_error == "stop":

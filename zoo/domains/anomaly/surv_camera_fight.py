@@ -17,6 +17,7 @@ from zoo.domains.anomaly.synthesis import synthesize_clips
 from zoo.domains.anomaly.timelines import SHARES, SNIPPETS, Timeline, compose, same_camera, split_of
 from zoo.errors import InputError
 from zoo.training import DataError, Items, Split, refuse, usable
+from zoo.training.documents import parse_json, read_text
 
 FEATURES, CLIPS = "features_efflite0_12f_fp16.npz", "clips.json"
 
@@ -150,11 +151,9 @@ def read_clips(root: Path, spare: Callable[[DataError], None] = refuse) -> tuple
         DataError: A file is missing or malformed, or a clip has no features; names file and clip.
     """
     table = root / CLIPS
-    if not table.is_file():
-        raise DataError(f"{table}: there is no such list of clips")
     try:
-        entries = json.loads(table.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
+        entries = parse_json(read_text(table, "list of clips"), str(table))
+    except json.JSONDecodeError as error:
         raise DataError(f"{table}: is no JSON ({' '.join(str(error).split())[:160]})") from error
     if not isinstance(entries, list) or not entries:
         raise DataError(f"{table}: expected a list of clips")

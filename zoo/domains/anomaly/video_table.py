@@ -68,6 +68,7 @@ class VideoTable(ListedVideos):
     source = "your own videos; features by zoo data make, or your own"
     terms = "yours"
     length_hint = "give the table a column frames"
+    anywhere = False  # the table gives paths: a video of the same name in another folder is another video
     layout = """
     videos.csv      video,label,intervals,split[,frames], e.g. hall/cam7,fight,165-240; 780-840,test
     hall/cam7.npy   features (T, D) or (T, crops, D), a row per 16 frames; also .npz, 32 lines of .txt, or a folder

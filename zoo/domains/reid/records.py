@@ -12,7 +12,7 @@ from typing import Any
 from zoo.domains.reid.tokenizers import clean
 from zoo.training import DataError, Split, refuse, usable
 from zoo.training.choices import nearest
-from zoo.training.documents import Cells, parse_json, read_rows
+from zoo.training.documents import Cells, parse_json, read_rows, read_text
 from zoo.training.paths import below
 
 SPLITS = ("train", "val", "test")
@@ -60,11 +60,9 @@ def read_json(file: Path) -> Any:
         near = get_close_matches(file.name, [other.name for other in file.parent.glob("*")], n=1)
         raise DataError(f"{file}: there is no such file" + (f"; did you mean {near[0]!r}?" if near else ""))
     try:
-        return parse_json(file.read_text(encoding="utf-8-sig"), str(file))
+        return parse_json(read_text(file, "file"), str(file))
     except json.JSONDecodeError as error:
         raise DataError(f"{file}:{error.lineno}: is no json: {error.msg} (truncated file?)") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: not a text file ({error.reason} at byte {error.start})") from None
 
 
 def read_records(
