@@ -16,6 +16,7 @@ from zoo.metrics.bootstrap import bootstrap_interval
 from zoo.metrics.calibration import BINS, Bins, Edges, Norm
 from zoo.metrics.gathered import Metric
 
+_ROWS = 4096  # whose probabilities are looked at together
 SCALED = "_ts"
 """Ending of the names of figures after temperature scaling."""
 
@@ -62,15 +63,21 @@ class LogitsMetric(Metric):
         Raises:
             ValueError: There is none.
         """
+        logits, labels = self._whole()
+        return logits.double().cpu().numpy(), labels.cpu().numpy()
+
+    def top(self) -> tuple[np.ndarray, np.ndarray]:
+        """Confidence ``(N,)`` and whether it is right ``(N,)``; probabilities of a few rows at a time."""
+        parts = zip(*(whole.split(_ROWS) for whole in self._whole()), strict=True)
+        found = [of.top(of.probabilities(logits, self.temperature), labels) for logits, labels in parts]
+        confidence, correct = (np.concatenate(column) for column in zip(*found, strict=True))
+        return confidence, correct
+
+    def _whole(self) -> tuple[Tensor, Tensor]:
         logits = dim_zero_cat(self.logits) if len(self.logits) else torch.empty(0)
         if not len(logits):
             raise ValueError(f"{type(self).__name__} has nothing to measure: no batch was given")
-        return logits.double().cpu().numpy(), dim_zero_cat(self.labels).cpu().numpy()
-
-    def top(self) -> tuple[np.ndarray, np.ndarray]:
-        """Confidence ``(N,)`` and whether it is right ``(N,)``."""
-        logits, labels = self.collected()
-        return of.top(of.probabilities(logits, self.temperature), labels)
+        return logits, dim_zero_cat(self.labels)
 
 
 def check(logits: Tensor, labels: Tensor, least: int) -> None:
