@@ -213,7 +213,7 @@ class QualityData(ZooData):
             raise DataError(f"{file}: none of {len(pairs)} pairs is of training images")
         if len(used) < len(pairs):
             left = len(pairs) - len(used)
-            self.skipped[f"train: {file}: {left} of {len(pairs)} pairs hold an image that is not trained on"] += 1
+            self.skipped[f"train: {file}: {left} of {len(pairs)} pairs hold an image that is not trained on"] = 1
         return np.array(used, dtype=np.int64)
 
     def image_files(self, split: Split) -> list[Path]:
