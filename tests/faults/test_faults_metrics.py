@@ -1,12 +1,19 @@
 """Every public metric over number types, extreme scores and sizes, and batches in another order; new ones by name."""
 
+import importlib
+import inspect
 import math
+import pkgutil
 
 import numpy as np
 import pytest
 import torch
+from torchmetrics import Metric
 
+import zoo.domains
 from zoo import metrics
+from zoo.domains.outfit.evaluation import Compatibility, FillInTheBlank, Retrieval
+from zoo.errors import InputError
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 SIZE = 60
@@ -68,6 +75,23 @@ def videos(metric, scores, rows):
         metric.update(float(scores[row].max()), int(truth[row].any()), scores[row], truth[row])
 
 
+def outfits(metric, scores, rows):
+    metric.update(scores[rows, 0], whole(2, SIZE)[rows], whole(3, SIZE)[rows])
+
+
+def blanks(metric, scores, rows):
+    kind = whole(2, SIZE)[rows]
+    metric.update(
+        scores[rows], torch.ones(len(rows), 4, dtype=torch.bool), whole(4, SIZE)[rows], kind, kind, ["a", "b"]
+    )
+
+
+def galleries(metric, scores, rows):
+    asked, kind = rows < SIZE // 3, whole(2, SIZE)[rows]
+    keys = torch.where(asked, rows, rows - SIZE // 3)
+    metric.update(scores[rows], keys, torch.zeros_like(rows), asked, kind, kind, ["a", "b"])
+
+
 OWN = {
     "NDCG": (metrics.NDCG, ndcg),
     "CountErrors": (metrics.CountErrors, counts),
@@ -78,6 +102,13 @@ OWN = {
     "VideoDetection": (metrics.VideoDetection, videos),
 }
 CASES = {name: OWN[name] if name in OWN else logits(name) for name in metrics.__all__ if name not in FUNCTIONS}
+# metrics of domains; COCOFigures is torchmetrics' own, and tested with its domain
+DOMAINS = {
+    "Compatibility": (lambda: Compatibility(details=True), outfits),
+    "FillInTheBlank": (lambda: FillInTheBlank(details=True), blanks),
+    "Retrieval": (lambda: Retrieval(details=True), galleries),
+}
+CASES |= DOMAINS
 BINARY32 = {"CountErrors", "GridErrors"}  # errors are of the size of the scores: they may leave the range
 
 
@@ -144,7 +175,7 @@ def test_a_metric_of_one_and_of_nothing(name):
     for parts in ([torch.arange(1)], [torch.arange(0)], []):
         try:
             found = figures(name, drawn(SIZE, 4), parts)
-        except ValueError as error:
+        except (ValueError, InputError) as error:
             told = str(error)
         else:
             told = ""
@@ -157,13 +188,19 @@ def test_a_metric_of_one_and_of_nothing(name):
 def test_a_metric_refuses_scores_that_are_not_finite(name, bad):
     scores = drawn(SIZE, 4)
     scores[7] = bad
-    with pytest.raises(ValueError, match=r"not finite"):
+    with pytest.raises((ValueError, InputError), match=r"not finite"):
         figures(name, scores)
 
 
 def test_every_metric_is_here():
-    assert set(CASES) | FUNCTIONS == set(metrics.__all__)
+    assert set(CASES) - set(DOMAINS) | FUNCTIONS == set(metrics.__all__)
     assert len(CASES) >= 20
+    found = set()
+    for module in pkgutil.walk_packages(zoo.domains.__path__, "zoo.domains."):
+        for name, kind in vars(importlib.import_module(module.name)).items():
+            if inspect.isclass(kind) and issubclass(kind, Metric) and kind.__module__ == module.name:
+                found.add(name)
+    assert found - {"Collected", "COCOFigures"} == set(DOMAINS)
 
 
 def test_metrics_of_a_hundred_thousand():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -40,7 +40,15 @@ class Collected(Metric):
     def keep(self, *values: Tensor) -> None:
         """Adds values, each ``(B, ...)``, in the order of the names."""
         for name, value in zip(self.names, values, strict=True):
+            check_finite(name, value)
             getattr(self, name).append(value.detach())
+
+    def _sync_dist(self, *given: Any, **named: Any) -> None:
+        """Also gives the names of the categories to a process that saw nothing."""
+        super()._sync_dist(*given, **named)
+        seen: list[list[str]] = [[] for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather_object(seen, self.groups)
+        self.groups = next((groups for groups in seen if groups), [])
 
     def kept(self) -> list[Tensor] | None:
         """All that was given, on the CPU; None where nothing was."""
@@ -48,6 +56,17 @@ class Collected(Metric):
             return None
         found = [dim_zero_cat(getattr(self, name)).cpu() for name in self.names]
         return found if len(found[0]) else None
+
+
+def check_finite(name: str, values: Tensor) -> None:
+    """Refuses numbers ``(B, ...)`` that are none.
+
+    Raises:
+        InputError: Names the row.
+    """
+    if values.is_floating_point() and not torch.isfinite(values).all():
+        bad = (~torch.isfinite(values)).reshape(len(values), -1).any(1).nonzero()
+        raise InputError(f"{name}: row {int(bad[0])} is not finite")
 
 
 class Compatibility(Collected):
@@ -139,6 +158,7 @@ class FillInTheBlank(Collected):
             groups: Names of the coarse categories.
         """
         self.groups = groups
+        check_finite("distances", torch.where(real, distances, 0.0))
         self.keep(blank_credit(distances, real, correct, self.ties), group, lengths)
 
     def compute(self) -> dict[str, Tensor]:
