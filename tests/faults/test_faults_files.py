@@ -110,3 +110,14 @@ def test_numbers_of_an_index_that_no_arithmetic_takes_are_named(change, says, tm
     (tmp_path / "index.yaml").write_text(row.replace(*change))
     assert main(("list", "models")) == 2
     assert f"models[0] (m): {says}" in capsys.readouterr().err
+
+
+def test_a_list_that_names_a_place_elsewhere_is_told(tmp_path):
+    """The path of the image was no part of the data's folder, which was an error of Python's own."""
+    from zoo.domains.counting import NWPU
+
+    NWPU().make(tmp_path)
+    file = tmp_path / "train.txt"
+    file.write_text(f"/elsewhere 1 2\n{file.read_text()}")
+    with pytest.raises(InputError, match="elsewhere"):
+        NWPU(root=str(tmp_path)).items("train")

@@ -13,9 +13,12 @@ import yaml
 
 from zoo.errors import InputError
 from zoo.training import ZooModule, history
+from zoo.training.documents import parse_json, parse_yaml
 
 EVALUATION = "evaluation"
 """Folder of the evaluation inside the run folder: what ``zoo eval --out`` writes."""
+
+AGAIN = "; delete that folder to have the run evaluated again"
 
 
 @dataclass(frozen=True)
@@ -75,22 +78,71 @@ def read_run(folder: Path) -> Run:
     recipe, evaluation = folder / "recipe.yaml", folder / EVALUATION
     if not recipe.is_file():
         raise InputError(f"{folder} is no run folder (it has no recipe.yaml)")
-    text = recipe.read_text()
-    result = _json(evaluation / "metrics.json")
-    metrics = {name: float("nan") if value is None else float(value) for name, value in result["metrics"].items()}
+    text, method = _recipe(recipe)
+    result = _result(evaluation / "metrics.json")
+    rows = _csv(evaluation / "predictions.csv")
+    if len(rows):
+        _check_rows(method, rows, result["protocol"], evaluation / "predictions.csv")
     return Run(
         folder.as_posix(),
         folder,
         text,
-        _class(yaml.safe_load(text)["model"]["class_path"], recipe),
-        _csv(folder / "metrics.csv"),
+        method,
+        _curves(folder / "metrics.csv"),
         history.read(folder),
         result["data"],
         result["protocol"],
-        metrics,
-        _csv(evaluation / "predictions.csv"),
+        {name: float("nan") if value is None else float(value) for name, value in result["metrics"].items()},
+        rows,
         {file.stem: file for file in sorted(evaluation.glob("*.png"))},
     )
+
+
+def _recipe(file: Path) -> tuple[str, type[ZooModule]]:
+    """The resolved recipe, and the class of its model."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        tree = parse_yaml(text, str(file))
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{file}: cannot be read as yaml ({' '.join(str(error).split())[:160]})") from error
+    model = tree.get("model") if isinstance(tree, dict) else None
+    if not isinstance(model, dict) or not isinstance(model.get("class_path"), str):
+        raise InputError(f"{file}: has no model.class_path, so it is no recipe")
+    return text, _class(model["class_path"], file)
+
+
+def _result(file: Path) -> dict[str, Any]:
+    """What an evaluation measured."""
+    found = _json(file)
+    texts = isinstance(found, dict) and all(isinstance(found.get(key), str) for key in ("data", "protocol"))
+    metrics = found.get("metrics") if isinstance(found, dict) else None
+    if not texts or not isinstance(metrics, dict):
+        raise InputError(f"{file}: must hold data, protocol and metrics{AGAIN}")
+    for name, value in metrics.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise InputError(f"{file}: metric {name} must be a number, got {str(value)[:60]!r}{AGAIN}")
+    return found
+
+
+def _check_rows(method: type[ZooModule], rows: pd.DataFrame, protocol: str, file: Path) -> None:
+    """Refuses rows of which a method can make no figures: they are not those that it wrote."""
+    try:
+        method.measured(rows, protocol)
+        method.costs(rows)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"{file}: gives no figures ({type(error).__name__}: {reason}){AGAIN}") from error
+
+
+def _curves(file: Path) -> pd.DataFrame:
+    """A table of numbers over steps."""
+    found = _csv(file)
+    if len(found.columns) and "step" not in found:
+        raise InputError(f"{file}:1: there is no column step")
+    for name in found:
+        if not pd.api.types.is_numeric_dtype(found[name]):
+            raise InputError(f"{file}: column {name} holds what is no number")
+    return found
 
 
 def _class(path: str, recipe: Path) -> type[ZooModule]:
@@ -101,12 +153,11 @@ def _class(path: str, recipe: Path) -> type[ZooModule]:
     return found
 
 
-def _json(file: Path) -> dict[str, Any]:
+def _json(file: Path) -> Any:
     try:
-        found: dict[str, Any] = json.loads(file.read_text())
+        return parse_json(file.read_text(encoding="utf-8"), str(file))
     except (OSError, ValueError) as error:
-        raise InputError(f"{file}: {error}") from error
-    return found
+        raise InputError(f"{file}: {error}{AGAIN}") from error
 
 
 def _csv(file: Path) -> pd.DataFrame:

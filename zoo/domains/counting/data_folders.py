@@ -62,7 +62,7 @@ def with_truth(root: Path, part: str, split: Split, marked: bool = True) -> list
 
 
 def _name(file: Path, root: Path) -> str:
-    return file.relative_to(root).as_posix()
+    return (file.relative_to(root) if file.is_relative_to(root) else file).as_posix()  # a list may name any place
 
 
 class KCLLondon(CountingData):
