@@ -32,6 +32,15 @@ def stopped(tmp_path_factory):
     return folder / "runs"
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The run of two epochs that nothing stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return folder / train("ltr/demo", OPTIONS, "one")
+
+
 @pytest.fixture
 def run(stopped, tmp_path, monkeypatch):
     """A copy of it, elsewhere."""
@@ -111,15 +120,13 @@ def test_damage_of_a_run_folder_is_named(damage, run):
 
 
 @pytest.mark.parametrize("damage", ["none", "recipe", "no recipe"])
-def test_a_copied_run_goes_on_as_the_whole_one(damage, run):
+def test_a_copied_run_goes_on_as_the_whole_one(damage, run, whole):
     """The recipe counts that the checkpoint carries: that of the folder may be half a file."""
     if damage == "recipe":
         (run / "recipe.yaml").write_bytes(b"a: [\xff")
     elif damage == "no recipe":
         (run / "recipe.yaml").unlink()
     go()
-    train("ltr/demo", OPTIONS, "whole")
-    whole = run.parent / "whole"
     one, other = (read(folder / "last.ckpt").state for folder in (run, whole))
     assert all(torch.equal(one[name], other[name]) for name in other)
     assert (run / "recipe.yaml").read_text() == (whole / "recipe.yaml").read_text()
