@@ -135,6 +135,7 @@ def gallery(place: Path) -> None:
 def film(place: Path) -> None:
     """A film scored, of 24 frames a second."""
     import av
+    import torch
 
     from zoo.domains.anomaly import ImageFeatures, MILRanking
 
@@ -148,6 +149,7 @@ def film(place: Path) -> None:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
     extractor = ImageFeatures("test_resnet", pretrained=False, size=32, frames=1, fps=None, batch=32)
+    extractor.network(torch.device("cpu"))
     model = MILRanking(features=extractor.width, extractor=extractor).eval()
     assert model.predict_video(file).frames == 172_800
     file.unlink()
