@@ -15,6 +15,8 @@ CASES = {
         "a: [": "cannot be read as yaml",
         "a: \0": "cannot be read as yaml",
         "[" * 5000: "nested too deep",
+        "model: {class_path: antigravity.Model}": r"'antigravity.Model' is not imported: .* --trust antigravity",
+        "model: {class_path: zoo.none.Model}": "model.class_path zoo.none.Model is no method of the zoo",
     },
     "metrics.csv": {"\0\0": "1: there is no column step", "step,train/loss\n1,abc\n": "column train/loss holds"},
     "evaluation/metrics.json": {
@@ -48,6 +50,12 @@ def test_damage_is_named(name, content, run):
         read_run(run)
     assert str(caught.value).startswith(f"{run / name}:")
     assert "\n" not in str(caught.value)
+
+
+def test_modules_that_are_trusted_are_imported(run):
+    (run / "recipe.yaml").write_text("model: {class_path: argparse.Namespace}")
+    with pytest.raises(InputError, match=r"Namespace is no method of the zoo"):
+        read_run(run, ["argparse"])
 
 
 def test_a_recipe_that_is_no_text_is_named(run):

@@ -49,6 +49,6 @@ def run(args: argparse.Namespace) -> int:
             print(f"{folder}: evaluating best.ckpt", file=sys.stderr, flush=True)
             evaluate_into(folder, folder / EVALUATION, trust=args.trust)
     out = args.out or (folders[0] / "report.html" if len(folders) == 1 else Path("report.html"))
-    write_page([read_run(folder) for folder in folders], out, predictions)
+    write_page([read_run(folder, args.trust) for folder in folders], out, predictions)
     print(out)
     return 0

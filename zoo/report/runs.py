@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +13,7 @@ import pandas as pd
 import yaml
 
 from zoo.errors import InputError
+from zoo.recipe.trust import Trust, refusal
 from zoo.training import ZooModule, history
 from zoo.training.documents import parse_json, parse_yaml
 
@@ -69,8 +71,12 @@ class Run:
         return json.dumps(tree, sort_keys=True, default=str)
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path, trust: Sequence[str] = ()) -> Run:
     """Reads a run folder with its evaluation.
+
+    Args:
+        folder: Of a run; somebody else may have written it.
+        trust: Modules outside the zoo that its recipe may import.
 
     Raises:
         InputError: It is no run folder, or a file of it cannot be read; names the file.
@@ -78,7 +84,7 @@ def read_run(folder: Path) -> Run:
     recipe, evaluation = folder / "recipe.yaml", folder / EVALUATION
     if not recipe.is_file():
         raise InputError(f"{folder} is no run folder (it has no recipe.yaml)")
-    text, method = _recipe(recipe)
+    text, method = _recipe(recipe, Trust(False, tuple(trust)))
     result = _result(evaluation / "metrics.json")
     rows = _csv(evaluation / "predictions.csv")
     if len(rows):
@@ -98,7 +104,7 @@ def read_run(folder: Path) -> Run:
     )
 
 
-def _recipe(file: Path) -> tuple[str, type[ZooModule]]:
+def _recipe(file: Path, trust: Trust) -> tuple[str, type[ZooModule]]:
     """The resolved recipe, and the class of its model."""
     try:
         text = file.read_text(encoding="utf-8")
@@ -108,7 +114,7 @@ def _recipe(file: Path) -> tuple[str, type[ZooModule]]:
     model = tree.get("model") if isinstance(tree, dict) else None
     if not isinstance(model, dict) or not isinstance(model.get("class_path"), str):
         raise InputError(f"{file}: has no model.class_path, so it is no recipe")
-    return text, _class(model["class_path"], file)
+    return text, _class(model["class_path"], file, trust)
 
 
 def _result(file: Path) -> dict[str, Any]:
@@ -145,9 +151,14 @@ def _curves(file: Path) -> pd.DataFrame:
     return found
 
 
-def _class(path: str, recipe: Path) -> type[ZooModule]:
+def _class(path: str, recipe: Path, trust: Trust) -> type[ZooModule]:
+    if not trust.allows(path):
+        raise InputError(f"{recipe}: {refusal(path)}")
     module, _, name = path.rpartition(".")
-    found = getattr(import_module(module), name, None)
+    try:
+        found = getattr(import_module(module), name, None)
+    except ImportError:
+        found = None
     if not (isinstance(found, type) and issubclass(found, ZooModule)):
         raise InputError(f"{recipe}: model.class_path {path} is no method of the zoo")
     return found
