@@ -57,10 +57,10 @@ def test_snippets_are_segmented_for_training_and_stay_for_the_test(own_crime, mo
         (own_crime / f"{video}.txt").unlink()
         np.save(own_crime / f"{video}.npy", rows := rng.random(shape).astype(np.float32))
     made = data(own_crime, segmenting=mode, frame_counts="none.txt" if shape == (50, 3, 16) else "Test_Annotation.txt")
-    train = made.items("train")[(0, 0)]["features"]
-    assert train.shape == (32, *shape[1:])
+    item = made.items("train")[(0, 0)]
+    assert item["features"].shape == (32, *shape[1:])
     np.testing.assert_array_equal(
-        train, segment_features(np.load(own_crime / f"{ids(made, 'train')[0]}.npy"), 32, mode)
+        item["features"], segment_features(np.load(own_crime / f"{item['id']}.npy"), 32, mode)
     )
     (own_crime / "Temporal_Anomaly_Annotation.txt").write_text(f"{video.split('/')[1]}.mp4 Abuse 5 700 -1 -1\n")
     item = data(own_crime, frame_counts="none.txt").items("test")[(0, 0)]
