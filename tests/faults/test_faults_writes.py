@@ -194,5 +194,9 @@ def test_an_evaluation_that_is_stopped_is_no_success(number, monkeypatch, capsys
         return evaluate(*given)
 
     monkeypatch.setattr(MLPRanker, "evaluate_batch", stopped)
-    assert main(("eval", "ltr-small")) == 1
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
+    try:
+        assert main(("eval", "ltr-small")) == 1
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err.splitlines()[-1] == "error: interrupted"

@@ -167,11 +167,11 @@ def test_processes_share_each_batch_of_pairs(world):
         assert sorted(found) == expected
 
 
-def test_last_batch_without_a_pair_for_every_process_is_left_out():
-    # 14 pairs of one scene of 7 images: batches of 2 * 4 leave 6; of 13 * 1 leave 1
+def test_a_rest_without_a_pair_for_every_process_joins_the_batch_before():
+    # 14 pairs of one scene of 7 images: batches of 13 * 1 leave 1, those of 4 * 3 leave 2 for 3 processes
     assert [len(batch) // 2 for batch in PairOrder(["a"] * 7, 13, 0)] == [13, 1]
     shares = [[len(batch) // 2 for batch in PairOrder(["a"] * 7, 4, 0, rank, 3)] for rank in range(3)]
-    assert shares == [[4], [4], [4]]
+    assert shares == [[5], [5], [4]]
 
 
 def test_scene_batches_are_balanced():
