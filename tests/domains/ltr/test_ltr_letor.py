@@ -89,7 +89,7 @@ def test_no_text(tmp_path):
     file.write_bytes(b"0 qid:1 1:\xff\xfe\x00")
     with pytest.raises(DataError) as error:
         read_letor(file, 46)
-    assert str(error.value)== f"{file}:1: is no text in UTF-8 (byte 0xff)"
+    assert str(error.value) == f"{file}:1: is no text in UTF-8 (byte 0xff)"
 
 
 def test_absent_file():
