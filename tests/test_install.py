@@ -70,6 +70,7 @@ print("PREDICTED", *packed)
 """
 
 
+@pytest.mark.long  # make demo does so from the checkout
 def test_every_packed_model_predicts_on_its_sample_without_any_network(installed, tmp_path):
     listed = run(installed, tmp_path, "-m", "zoo", "list", "models", "*-small")
     assert "packed" in listed.stdout

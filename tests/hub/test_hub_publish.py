@@ -64,6 +64,7 @@ def test_the_card_has_the_front_matter_of_hugging_face(published):
     assert "class_path: zoo.domains.ltr.MLPRanker" in body
 
 
+@pytest.mark.long
 def test_one_checkpoint_gives_the_same_bytes(published, model_file, tmp_path):
     """Also in another process, folder and order of hashing."""
     here = publish(model_file, "my-ranker", tmp_path / "a", licence="MIT", data_licence="none")

@@ -1,6 +1,4 @@
-"""Agreement of predicted quality with scores: against scipy, against the published logistic, over batches and gloo."""
-
-from pathlib import Path
+"""Agreement of predicted quality with scores: against scipy, against the published logistic, over batches."""
 
 import numpy as np
 import pytest
@@ -114,14 +112,6 @@ def test_batches_do_not_matter(step):
     assert {name: value.item() for name, value in whole.compute().items()} == {
         name: value.item() for name, value in parts.compute().items()
     }
-
-
-def test_two_uneven_processes_equal_one(ranks):
-    predicted, target, scene = made()
-    metric = QualityAgreement()
-    metric.update(predicted, target, scene)
-    for found in ranks(Path(__file__).with_name("agreement_worker.py")):
-        assert found == {name: value.item() for name, value in metric.compute().items()}
 
 
 def test_a_fit_that_does_not_converge_is_counted_and_the_raw_figure_used(monkeypatch):

@@ -1,6 +1,4 @@
-"""Errors of counts and of places: against scikit-learn, torchmetrics and plain loops; over batches and processes."""
-
-from pathlib import Path
+"""Errors of counts and of places: against scikit-learn, torchmetrics and plain loops; over batches."""
 
 import numpy as np
 import pytest
@@ -133,13 +131,3 @@ def test_game_shares_out_cells_that_are_cut_and_never_falls_with_the_level():
 def test_game_of_another_size_is_refused():
     with pytest.raises(ValueError, match=r"shape \(4, 4\), an image of \(16, 20\) at stride 4 has \(4, 5\)"):
         grid_errors(torch.zeros(4, 4), torch.zeros(0, 2), (16, 20), 4)
-
-
-def test_two_uneven_processes_give_the_same_digits(ranks):
-    predicted, target, images = made()
-    whole, grid = CountErrors(resamples=100), GridErrors()
-    whole.update(predicted, target)
-    for density, points, size in images:
-        grid.update(density, points, size, 4)
-    for found in ranks(Path(__file__).with_name("counting_worker.py")):
-        assert found == {**computed(whole), **computed(grid)}

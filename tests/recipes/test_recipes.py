@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "recipes").rglob("*.yaml"))
 LONG = 4  # epochs of a demo that is killed with fewer of them
 DEMOS = sorted(file.parent.name for file in FILES if file.name == "demo.yaml")
+LARGE = {"counting", "detection", "outfit", "quality", "reid"}  # of these also make test-long and make evidence-faults
+BRIEF = [pytest.param(name, marks=[pytest.mark.long] if name in LARGE else []) for name in DEMOS]
 
 
 def test_there_are_recipes_and_they_are_found_by_name():
@@ -55,7 +57,7 @@ def test_demo_trains(demo, domain):
     assert "epoch 1/" in result.stdout  # no terminal: a plain line per epoch
 
 
-@pytest.mark.parametrize("domain", DEMOS)
+@pytest.mark.parametrize("domain", BRIEF)
 def test_killed_demo_resumes_to_the_same_end(domain, zoo, faulty, evidence, tmp_path):
     epochs = read(f"{domain}/demo").tree["trainer"]["max_epochs"]
     options = ["train", f"{domain}/demo", "--trainer.limit_train_batches", 6]  # every epoch, but not all of its steps
@@ -111,7 +113,7 @@ def _sample(domain: str, zoo, folder: Path) -> list[Path]:
     return sorted((folder / "made").glob(pattern))[:2]
 
 
-@pytest.mark.parametrize("domain", DEMOS)
+@pytest.mark.parametrize("domain", BRIEF)
 def test_demo_exports_or_says_why_not(demo, domain, zoo, tmp_path):
     folder, _ = demo(domain)
     run = folder / "runs" / domain / "demo"

@@ -23,7 +23,16 @@ def test_first_losses_of_the_demo(inside):
     assert losses.tolist() == pytest.approx(GOLDEN, abs=1e-4), [round(loss, 6) for loss in losses]
 
 
-@pytest.mark.parametrize("overrides", [{}, {"model.variant": "paper"}, {"model.ranking": "Logistic"}])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {},
+        *(
+            pytest.param(one, marks=pytest.mark.long)
+            for one in ({"model.variant": "paper"}, {"model.ranking": "Logistic"})
+        ),
+    ],
+)
 def test_the_demo_learns(inside, demo, overrides):
     as_it_is = demo("anomaly")[0] / "runs" / "anomaly" / "demo"
     metrics = zoo.evaluate(zoo.train("anomaly/demo", overrides) if overrides else as_it_is)

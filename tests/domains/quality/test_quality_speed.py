@@ -6,6 +6,7 @@ import torch
 from zoo.domains.quality.speed import cases
 
 
+@pytest.mark.long
 def test_cases():
     found = {case.name: case for case in cases()}
     assert len(found) == 6
