@@ -126,7 +126,8 @@ def test_two_processes_evaluate_like_one(run, zoo):
     ddp = ("--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp")
     two = zoo("eval", target, "--json", "--predictions", "two.csv", *ddp, cwd=run)
     assert two.returncode == 0, two.stderr
-    assert json.loads(two.stdout)["metrics"] == json.loads(one.stdout)["metrics"]
+    told = two.stdout[two.stdout.find("{") :]  # gloo of torch 2.8 writes a line of its own before it
+    assert json.loads(told)["metrics"] == json.loads(one.stdout)["metrics"]
     tables = [pd.read_csv(run / name) for name in ("one.csv", "two.csv")]
     pd.testing.assert_frame_equal(*tables)
 
