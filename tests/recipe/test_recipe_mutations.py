@@ -25,6 +25,11 @@ from zoo.recipe.trust import Trust
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
+# one recipe of each domain in every run; the others, of much the same keys, with make test-long
+SOURCES = [
+    pytest.param(file, marks=[] if file == "sample" or file.stem == "demo" else pytest.mark.long)
+    for file in ["sample", *RECIPES]
+]
 FREE = {"weights", "init_from"}  # mappings whose keys mean nothing to the check: of the sample, of part files
 
 
@@ -39,7 +44,7 @@ class Word:
     line: int
 
 
-@pytest.fixture(params=["sample", *RECIPES], ids=lambda p: p if p == "sample" else p.relative_to(ROOT).as_posix())
+@pytest.fixture(params=SOURCES, ids=lambda p: p if p == "sample" else p.relative_to(ROOT).as_posix())
 def text(request: pytest.FixtureRequest, workshop) -> str:
     sys.path.append(str(workshop.folder))
     if request.param == "sample":
