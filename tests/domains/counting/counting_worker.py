@@ -41,7 +41,10 @@ def outcome(variant: str, rank: int, world: int) -> dict[str, object]:
     for regressor in (module.network.regression.res0, module.network.regression.res1, module.network.regression.res2):
         nn.init.constant_(regressor[-2].bias, 0.05)  # densities that are not empty
     if world > 1:
-        module.network = nn.parallel.DistributedDataParallel(module.network, find_unused_parameters=True)
+        # torch 2.8 broadcasts the statistics between the two passes, although neither changes them
+        module.network = nn.parallel.DistributedDataParallel(
+            module.network, find_unused_parameters=True, broadcast_buffers=False
+        )
     rows = list(range(rank, IMAGES, world))
     torch.manual_seed(1)  # the same regions in each process
     terms = module.terms({name: share(part, rows) for name, part in whole().items()})
