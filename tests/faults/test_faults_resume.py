@@ -98,7 +98,7 @@ LAST = {
     "list": (lambda run: torch.save([1], run / "last.ckpt"), r"last\.ckpt: is no checkpoint: it holds a list"),
 }  # fmt: skip
 REST = {
-    "fewer rows": (lambda run: cut(run / "metrics.csv", 120), r"metrics\.csv:\d: .*delete it to go on without"),
+    "fewer rows": (lambda run: cut(run / "metrics.csv", 120), r"metrics\.csv(:\d)?: .*delete it to go on without"),
     "half a row": (line(3, lambda text: [text[:9]]), r"metrics\.csv:3: the row is not whole"),
     "longer row": (line(3, lambda text: [text + ",1,2"]), r"metrics\.csv:3: the row is not whole"),
     "a word": (line(2, lambda text: ["x" + text]), r"metrics\.csv:2: the row is not whole"),
