@@ -82,6 +82,7 @@ FOUND = (
     "a process that saw nothing ended the others when metrics were gathered",
     "a rest of samples smaller than the number of processes was never trained on",
     "a photograph of 50 megapixels took 4 GB to be drawn; calibration errors ten times the memory of the logits",
+    "every picture of a training stayed in memory, 8 MB each for quality",
     # versions
     "the lowest versions of eight libraries failed: their bounds are now those with which the tests pass",
 )

@@ -234,3 +234,14 @@ def test_a_row_that_every_split_reads_is_told_once(tmp_path, capsys):
     assert [line.partition("items")[2] for line in captured.out.splitlines()[1:]] == [", 1 wrong", "", ""]
     assert len(captured.err.splitlines()) == 2
     assert captured.err.endswith("1 thing is wrong\n")
+
+
+def test_a_picture_that_is_written_does_not_stay_in_memory(tmp_path):
+    """Each picture of a training stayed: pyplot keeps what nobody closes."""
+    from matplotlib import pyplot
+
+    from zoo.training.whole import draw_whole
+
+    figure, _ = pyplot.subplots()
+    draw_whole(tmp_path / "a.png", figure)
+    assert not pyplot.fignum_exists(figure.number)

@@ -61,10 +61,11 @@ def write_whole(file: Path, text: str) -> None:
 
 
 def draw_whole(file: Path, figure: Figure, dpi: int = 100) -> None:
-    """Writes a figure as PNG.
+    """Writes a figure as PNG, and closes it: pyplot keeps every figure that it made, megabytes each, until then.
 
     Names that stand on it are taken as they are: a dollar begins no formula, and what is no text is shown as ``?``.
     """
+    from matplotlib import pyplot
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
@@ -72,8 +73,11 @@ def draw_whole(file: Path, figure: Figure, dpi: int = 100) -> None:
         if "$" in written:
             text.set_parse_math(False)
         text.set_text(written.encode("utf-8", errors="replace").decode("utf-8"))
-    with whole(file) as working:
-        figure.savefig(working, dpi=dpi, format="png")
+    try:
+        with whole(file) as working:
+            figure.savefig(working, dpi=dpi, format="png")
+    finally:
+        pyplot.close(figure)
 
 
 @contextmanager
