@@ -138,7 +138,7 @@ def page(table: Table) -> str:
     lines += [f"- {row['domain']}, {row['fault']}: {row['what'][:300]}" for row in wrong.to_dict("records")]
     lines += [
         "",
-        f"## Found and mended\n\nFindings: {len(FOUND)}; each is a test (`tests/faults`, or beside the part).",
+        f"## Found and mended\n\nFindings: {len(FOUND)}; each is a test, but for a few that were seen by reading.",
         "",
     ]
     lines += [*(f"- {found}" for found in FOUND), "", "Measured on: " + "; ".join(sorted(set(frame["machine"]))) + "."]
